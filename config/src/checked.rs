@@ -1,0 +1,330 @@
+//! The checked configuration: an immutable snapshot in which every name resolves, every expression is compiled and every bound holds.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use crate::expression::Expression;
+use crate::pattern::Pattern;
+use crate::template::Template;
+
+/// One gateway, ready to run.
+#[derive(Clone, Debug)]
+pub struct Checked {
+    /// The object's name.
+    pub name: String,
+    /// Its namespace; `default` where none was written.
+    pub namespace: String,
+    /// At least one.
+    pub endpoints: Vec<Endpoint>,
+    /// How clients prove who they are.
+    pub auth: Auth,
+    /// Channel rules, first match wins.
+    pub channels: Vec<Channel>,
+    /// How events get in besides the HTTP API.
+    pub sources: Vec<Source>,
+    /// Where the broker lives.
+    pub redis: Redis,
+    /// Bounds.
+    pub limits: Limits,
+    /// Most detailed log level.
+    pub log_level: LogLevel,
+}
+
+/// A path that serves sockets.
+#[derive(Clone, Debug)]
+pub struct Endpoint {
+    /// Unique name; labels metrics.
+    pub name: String,
+    /// Exact path, begins with `/`.
+    pub path: String,
+    /// The wire.
+    pub protocol: Protocol,
+    /// How a publication is dressed (`JSON`).
+    pub envelope: Envelope,
+    /// Adds channel, id and offset to publications.
+    pub metadata: bool,
+    /// Adds a per-connection number to publications.
+    pub seq: bool,
+    /// Asked before the upgrade; absent = everyone who authenticated.
+    pub admit: Option<Expression>,
+    /// Channels a connection hears without asking.
+    pub auto_subscribe: Vec<AutoSubscribe>,
+    /// The first message.
+    pub greeting: Greeting,
+    /// `auth` with this endpoint's overrides applied.
+    pub auth: EndpointAuth,
+    /// Paths of the stats page.
+    pub stats_paths: Vec<String>,
+    /// Whether stats answer without credentials.
+    pub stats_public: bool,
+    /// Paths of the health page.
+    pub health_paths: Vec<String>,
+    /// Heartbeats.
+    pub heartbeat: Heartbeat,
+    /// Compression of what the server sends.
+    pub compression: Compression,
+}
+
+/// Wire protocols built so far.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Protocol {
+    /// One JSON object per text frame.
+    Json,
+    /// Sends every message back.
+    Echo,
+}
+
+/// How a publication is dressed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Envelope {
+    /// `{"type","timestamp","data"}`.
+    Typed,
+    /// `{"event","data","timestamp"}`.
+    Event,
+    /// The data itself.
+    Raw,
+}
+
+/// A channel that a connection hears without asking.
+#[derive(Clone, Debug)]
+pub struct AutoSubscribe {
+    /// Gives the channel's name.
+    pub channel: Template,
+    /// Absent: required, a refusal refuses the connection. Present: skipped where it is not true.
+    pub when: Option<Expression>,
+}
+
+/// The first message.
+#[derive(Clone, Debug)]
+pub enum Greeting {
+    /// What the envelope's default is.
+    Default,
+    /// None.
+    Disabled,
+    /// The whole message.
+    Message(Expression),
+}
+
+/// Credentials and origins of one endpoint.
+#[derive(Clone, Debug)]
+pub struct EndpointAuth {
+    /// Whether a client without credentials is let in as nobody.
+    pub anonymous: bool,
+    /// Where a credential may stand; the first place that holds one decides.
+    pub token_from: Vec<TokenPlace>,
+    /// Origins of browsers.
+    pub allowed_origins: Origins,
+}
+
+/// A place of a credential.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum TokenPlace {
+    /// `Authorization: Bearer …`.
+    Header,
+    /// `?token=` or `?access_token=`.
+    Query,
+}
+
+/// Which browser origins may connect. A request without `Origin` always may.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Origins {
+    /// The list is empty: only the origin of the request's own host.
+    SameHost,
+    /// `*` was written out.
+    Any,
+    /// These, compared as serialized origins; may contain `null`.
+    Listed(Vec<String>),
+}
+
+/// Silence and its limits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Heartbeat {
+    /// A ping after so much silence.
+    pub interval: Duration,
+    /// The end after so much silence; above `interval`.
+    pub timeout: Duration,
+    /// The end after so long without a data frame.
+    pub idle: Option<Duration>,
+}
+
+/// permessage-deflate of what the server sends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Compression {
+    /// Not negotiated.
+    None,
+    /// Compressed once for everyone, from this many bytes on.
+    Shared {
+        /// Smaller payloads go plain.
+        min_bytes: usize,
+    },
+}
+
+/// Who is who.
+#[derive(Clone, Debug)]
+pub struct Auth {
+    /// Verifiers of tokens.
+    pub issuers: Vec<Issuer>,
+    /// Gives the user; default `claims.sub`.
+    pub user: Expression,
+    /// Gives the tenant; absent = none.
+    pub tenant: Option<Expression>,
+}
+
+/// A verifier of tokens.
+#[derive(Clone, Debug)]
+pub struct Issuer {
+    /// Unique name.
+    pub name: String,
+    /// The HMAC key (HS256), from a Secret.
+    pub key: Secret,
+    /// The required `iss`.
+    pub issuer: Option<String>,
+    /// Accepted `aud`; empty = not checked.
+    pub audience: Vec<String>,
+    /// Tolerated difference of clocks.
+    pub leeway: Duration,
+}
+
+/// Bytes that must never be printed: `Debug` shows only the length.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Secret(pub Vec<u8>);
+
+impl std::fmt::Debug for Secret {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Secret({} bytes)", self.0.len())
+    }
+}
+
+/// A channel rule.
+#[derive(Clone, Debug)]
+pub struct Channel {
+    /// Which channels.
+    pub pattern: Pattern,
+    /// Who may hear them; default `user != ''`.
+    pub subscribe: Expression,
+    /// Who may publish; default `false`.
+    pub publish: Expression,
+    /// Filter list -> tag.
+    pub filters: BTreeMap<String, String>,
+}
+
+/// A way in.
+#[derive(Clone, Debug)]
+pub struct Source {
+    /// Unique name; labels metrics.
+    pub name: String,
+    /// What is read.
+    pub kind: SourceKind,
+    /// The first rule whose `when` holds is used.
+    pub publish: Vec<PublishRule>,
+}
+
+/// Kinds of sources built so far.
+#[derive(Clone, Debug)]
+pub enum SourceKind {
+    /// Redis Pub/Sub, heard by every pod (`ingest: EveryPod`).
+    RedisPubSub {
+        /// Exact channels.
+        channels: Vec<String>,
+        /// Redis globs, or names with captures.
+        patterns: Vec<SourcePattern>,
+        /// Another Redis than the gateway's.
+        redis: Option<RedisAddress>,
+    },
+}
+
+/// A pattern of Redis channels.
+#[derive(Clone, Debug)]
+pub enum SourcePattern {
+    /// As `PSUBSCRIBE` understands it.
+    Glob(String),
+    /// `workspace:{id}`: subscribed as the glob `workspace:*`, captures bound in `source.params`.
+    Captures {
+        /// For `PSUBSCRIBE`.
+        glob: String,
+        /// To bind and to refuse what the glob matched too widely.
+        pattern: Pattern,
+    },
+}
+
+/// How a source's message becomes a publication.
+#[derive(Clone, Debug)]
+pub struct PublishRule {
+    /// Absent: always.
+    pub when: Option<Expression>,
+    /// Where it goes.
+    pub channels: PublishChannels,
+    /// Absent: the event is `message`.
+    pub event: Option<Expression>,
+    /// Absent: the whole message.
+    pub data: Option<Expression>,
+    /// Tag -> value.
+    pub tags: BTreeMap<String, Expression>,
+    /// RFC 3339, or Unix seconds or milliseconds; absent: now.
+    pub timestamp: Option<Expression>,
+    /// Text.
+    pub priority: Option<Expression>,
+}
+
+/// Where a source's message goes.
+#[derive(Clone, Debug)]
+pub enum PublishChannels {
+    /// Templates.
+    List(Vec<Template>),
+    /// One expression giving a list.
+    From(Expression),
+}
+
+/// Where the broker lives.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Redis {
+    /// In this process's memory (`redis` absent or `embedded`; outside a cluster also `managed`).
+    Embedded,
+    /// A Redis of the user's.
+    External(RedisAddress),
+}
+
+/// How a Redis is reached.
+#[derive(Clone, Debug, PartialEq)]
+pub struct RedisAddress {
+    /// `redis://host:port/db`; a password in it is refused in manifests.
+    pub url: String,
+    /// From a Secret.
+    pub password: Option<Secret>,
+}
+
+/// Bounds; `None` = off.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Limits {
+    /// Connections of this pod.
+    pub pod_connections: Option<u32>,
+    /// New connections per second of this pod.
+    pub handshakes_per_second: Option<u32>,
+    /// Channels of this pod.
+    pub pod_channels: u32,
+    /// Largest message of a client, bytes.
+    pub message_bytes: usize,
+    /// Messages per second of a connection.
+    pub messages_per_second: Option<u32>,
+    /// Bucket above `messages_per_second`.
+    pub burst: u32,
+    /// Bytes that may wait for a connection.
+    pub queue_bytes: u32,
+    /// Frames that may wait for a connection.
+    pub queue_messages: u32,
+    /// Subscriptions of a connection.
+    pub subscriptions: u32,
+}
+
+/// How much is logged.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LogLevel {
+    /// Failures.
+    Error,
+    /// And what may become one.
+    Warn,
+    /// And what an operator wants to know.
+    Info,
+    /// And what a developer wants to know.
+    Debug,
+}

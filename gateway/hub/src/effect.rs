@@ -1,0 +1,66 @@
+//! What a shard asks of the world.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use rtgw_model::{ChannelName, ConnectionId, ConnectionKey, EndpointIx, Principal, RuleIx};
+
+/// A wish of the shard, drained after each turn in order.
+#[derive(Debug)]
+pub enum Effect {
+    /// A question that needs waiting; answered by [`crate::Input::Answered`]. At most one per connection is open.
+    Ask(Box<Ask>),
+    /// This shard has its first subscriber of the channel; answered by [`crate::Input::Ready`].
+    Want(ChannelName, RuleIx),
+    /// This shard's last subscriber of the channel has left.
+    Unwant(ChannelName),
+    /// The socket may be read again (see [`crate::Shard::may_read`]).
+    Resume(ConnectionId),
+}
+
+/// A question with all that an answer needs.
+#[derive(Debug)]
+pub struct Ask {
+    /// Where the answer goes.
+    pub connection: ConnectionId,
+    /// The connection's public id.
+    pub key: ConnectionKey,
+    /// Its endpoint.
+    pub endpoint: EndpointIx,
+    /// Its identity.
+    pub principal: Arc<Principal>,
+    /// The question.
+    pub question: Question,
+}
+
+/// Questions of a session.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Question {
+    /// May it hear this channel (unchecked name)?
+    Subscribe(Box<str>),
+    /// May it publish, and if so do.
+    Publish {
+        /// Unchecked name.
+        channel: Box<str>,
+        /// The event.
+        event: Box<str>,
+        /// Raw JSON.
+        data: Bytes,
+        /// Not kept, not echoed to the sender.
+        ephemeral: bool,
+    },
+}
+
+/// What [`crate::Shard::fill`] put where.
+#[derive(Debug)]
+pub enum Fill {
+    /// Nothing waits; the connection is clean.
+    Empty,
+    /// Whole frames (or the rest of one) were appended to the cork buffer; ask again after writing it.
+    Cork,
+    /// One large piece to write as it is, the cork buffer is untouched; ask again after writing it.
+    Direct(Bytes),
+    /// The close frame has been written: shut down our side, discard input for a while, forget the connection. The shard
+    /// has already forgotten it.
+    Finished,
+}

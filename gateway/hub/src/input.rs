@@ -1,0 +1,69 @@
+//! What a shard is told.
+
+use std::sync::Arc;
+
+use rtgw_model::{
+    Admission, ChannelName, Close, ConnectionId, Denied, GapReason, Outgoing, PublicationId, Rejection, Request,
+    RuleIx,
+};
+
+use crate::Grant;
+
+/// A new connection with the grants of its auto-subscriptions.
+#[derive(Clone, Debug)]
+pub struct Opening {
+    /// Everything the session needs.
+    pub admission: Admission,
+    /// Subscribed without being asked; narrowed by `subscribe` without a channel.
+    pub auto: Vec<Grant>,
+}
+
+/// One event in a shard's life. Inputs about a connection that has gone are ignored.
+#[derive(Debug)]
+pub enum Input {
+    /// A decoded message of a client.
+    Received(ConnectionId, Result<Request, Rejection>),
+    /// Bytes came that are no message (a pong, a part of a frame): the connection lives.
+    Heard(ConnectionId),
+    /// A heartbeat of the client's wire, to be answered with the same payload of at most 125 bytes.
+    WirePing(ConnectionId, Box<[u8]>),
+    /// The answer to an [`crate::Effect::Ask`].
+    Answered(ConnectionId, Answer),
+    /// The connection must end: what waits in its outbox may go first, then the close frame.
+    Close(ConnectionId, Close),
+    /// The socket is gone (reset, end of stream, close handshake of the client with this code).
+    Gone(ConnectionId, Option<u16>),
+    /// A publication, in the order of its channels.
+    Publication(Arc<Outgoing>),
+    /// Publications were missed.
+    Gap(GapScope, GapReason),
+    /// The broker carries the channel from now on; answers [`crate::Effect::Want`].
+    Ready(ChannelName),
+    /// Close up to `count` connections with 1012, each told to come back after a random part of `spread_ms`.
+    Evict {
+        /// How many.
+        count: u32,
+        /// The window over which clients should return.
+        spread_ms: u32,
+    },
+}
+
+/// Answers to [`crate::Question`]s.
+#[derive(Debug)]
+pub enum Answer {
+    /// To `Subscribe`.
+    Subscribe(Result<Grant, Denied>),
+    /// To `Publish`: the channel it went to and its id.
+    Published(Result<(ChannelName, Option<PublicationId>), Denied>),
+}
+
+/// Whom a gap concerns.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum GapScope {
+    /// Every channel of these rules.
+    Rules(Box<[RuleIx]>),
+    /// These channels.
+    Channels(Box<[ChannelName]>),
+    /// Every channel.
+    All,
+}

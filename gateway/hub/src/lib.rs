@@ -1,0 +1,14 @@
+//! One I/O shard's state as a pure machine: channels, subscriptions, sessions, outboxes, timers.
+//!
+//! Knows no socket, wire format, Redis or HTTP, does no I/O and reads no clock: inputs come in with the time, effects and bytes
+//! go out. The same code runs under real sockets and under a simulation with virtual time.
+
+pub mod access;
+mod effect;
+mod input;
+mod shard;
+
+pub use access::Grant;
+pub use effect::{Ask, Effect, Fill, Question};
+pub use input::{Answer, GapScope, Input, Opening};
+pub use shard::{Counters, Shard, ShardSettings, TurnBudget};

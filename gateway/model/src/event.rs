@@ -1,0 +1,126 @@
+//! What the server says to one connection, besides publications.
+
+use bytes::Bytes;
+
+use crate::{ChannelName, CommandId, Denied, FilterLists, Position, PublicationId, Timestamp};
+
+/// One message of the server with what every message may carry.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Message {
+    /// The command that this answers.
+    pub reply_to: Option<CommandId>,
+    /// When it was said.
+    pub timestamp: Timestamp,
+    /// What is said.
+    pub event: Event,
+}
+
+/// The kinds of messages.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Event {
+    /// The first message, made at admission: the complete payload as the manifest's greeting says.
+    Greeting(Bytes),
+    /// A subscription holds.
+    Subscribed {
+        /// The channel.
+        channel: ChannelName,
+        /// Where its history stands, if it has one.
+        position: Option<Position>,
+    },
+    /// The full lists that narrow the auto-subscribed channels, after adding.
+    Narrowed(FilterLists),
+    /// The same after taking away.
+    Widened(FilterLists),
+    /// A subscription ended.
+    Unsubscribed {
+        /// The channel.
+        channel: ChannelName,
+        /// Why, unless the client asked for it.
+        reason: Option<UnsubscribeReason>,
+    },
+    /// Answer to a ping command.
+    Pong,
+    /// A client's publication was accepted.
+    Published {
+        /// The channel.
+        channel: ChannelName,
+        /// What the broker gave it.
+        id: Option<PublicationId>,
+        /// Offset where the channel has history.
+        offset: Option<u64>,
+    },
+    /// A command was refused.
+    Error(Denied),
+    /// Publications of a channel were not delivered: recover or reload.
+    Gap {
+        /// The channel.
+        channel: ChannelName,
+        /// Why.
+        reason: GapReason,
+    },
+    /// The connection should be made anew after this delay.
+    Reconnect {
+        /// Milliseconds.
+        after_ms: u64,
+        /// Why, one word.
+        reason: &'static str,
+    },
+    /// `protocol: Echo`.
+    Echo {
+        /// Binary or text.
+        binary: bool,
+        /// The payload.
+        payload: Bytes,
+    },
+}
+
+/// Why a subscription ended without being asked to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum UnsubscribeReason {
+    /// A reload or a refreshed token took the permission away.
+    PermissionChanged,
+    /// The API removed it.
+    Removed,
+}
+
+impl UnsubscribeReason {
+    /// The word on the wire.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::PermissionChanged => "permission_changed",
+            Self::Removed => "removed",
+        }
+    }
+}
+
+/// Why publications were not delivered; a label of metrics, so a fixed table.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum GapReason {
+    /// A source lost its Redis and came back.
+    SourceReconnected,
+    /// A source could not keep up and dropped.
+    SourceOverflow,
+    /// The broker was away.
+    BrokerReconnected,
+    /// A shard's inbox was full.
+    InboxFull,
+    /// The connection read too slowly and its policy dropped.
+    SlowConsumer,
+}
+
+impl GapReason {
+    /// Every reason.
+    pub const ALL: [GapReason; 5] =
+        [Self::SourceReconnected, Self::SourceOverflow, Self::BrokerReconnected, Self::InboxFull, Self::SlowConsumer];
+
+    /// The word on the wire and in metrics.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::SourceReconnected => "source_reconnected",
+            Self::SourceOverflow => "source_overflow",
+            Self::BrokerReconnected => "broker_reconnected",
+            Self::InboxFull => "inbox_full",
+            Self::SlowConsumer => "slow_consumer",
+        }
+    }
+}

@@ -1,0 +1,81 @@
+//! What a client asks for, after its wire format was understood.
+
+use bytes::Bytes;
+
+use crate::{Denied, FilterLists};
+
+/// The client's own id of a command: the raw JSON of the member `id` (a string or number of at most 128 bytes),
+/// echoed as it came.
+pub type CommandId = Box<str>;
+
+/// One decoded message of a client.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Request {
+    /// Echoed in the answer.
+    pub id: Option<CommandId>,
+    /// What is asked.
+    pub intent: Intent,
+}
+
+/// A message that could not be understood; answered with an error, the connection lives on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Rejection {
+    /// Echoed where it could be read.
+    pub id: Option<CommandId>,
+    /// Why.
+    pub denied: Denied,
+}
+
+/// A command.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Intent {
+    /// Hear a channel; on a channel already heard the filters are replaced.
+    Subscribe {
+        /// Unchecked name.
+        channel: Box<str>,
+        /// What to hear of it.
+        filters: FilterLists,
+    },
+    /// `subscribe` without a channel: add to the lists that narrow the auto-subscribed channels.
+    Narrow(FilterLists),
+    /// `unsubscribe` without a channel: take away from those lists.
+    Widen(FilterLists),
+    /// Stop hearing a channel.
+    Unsubscribe {
+        /// Unchecked name.
+        channel: Box<str>,
+    },
+    /// Are you there?
+    Ping,
+    /// Say something on a channel.
+    Publish {
+        /// Unchecked name.
+        channel: Box<str>,
+        /// The event's name.
+        event: Box<str>,
+        /// Raw JSON.
+        data: Bytes,
+        /// Not kept and not echoed to the sender.
+        ephemeral: bool,
+    },
+    /// `protocol: Echo`: send the same message back.
+    Echo {
+        /// Binary or text.
+        binary: bool,
+        /// The payload as it came.
+        payload: Bytes,
+    },
+}
+
+impl Intent {
+    /// The command's name as metrics label it.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Subscribe { .. } | Self::Narrow(_) => "subscribe",
+            Self::Unsubscribe { .. } | Self::Widen(_) => "unsubscribe",
+            Self::Ping => "ping",
+            Self::Publish { .. } => "publish",
+            Self::Echo { .. } => "echo",
+        }
+    }
+}

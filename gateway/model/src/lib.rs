@@ -1,0 +1,35 @@
+//! The gateway's vocabulary: plain values that every part shares. No async, no I/O, no wire format.
+//!
+//! `hub` and `protocol` depend on this crate and on nothing else of ours; it depends on nothing of ours.
+
+mod admission;
+mod channel;
+mod close;
+mod connection;
+mod encoder;
+mod error;
+mod event;
+mod filter;
+mod intent;
+mod outgoing;
+mod policy;
+mod principal;
+mod publication;
+mod time;
+
+pub use admission::{Admission, Heartbeat, InboundRate, OutboxLimits};
+pub use channel::{
+    CHANNEL_BYTES, ChannelName, ChannelNameError, SEGMENT_BYTES, escape_segment, is_channel_byte,
+};
+pub use close::{Close, CloseCode, Retry};
+pub use connection::{ConnectionId, ConnectionKey};
+pub use encoder::{Encoder, Variant};
+pub use error::{Denied, ErrorCode};
+pub use event::{Event, GapReason, Message, UnsubscribeReason};
+pub use filter::{FILTER_LISTS, FILTER_VALUE_BYTES, FILTER_VALUES, FilterLists, ListName};
+pub use intent::{CommandId, Intent, Rejection, Request};
+pub use outgoing::Outgoing;
+pub use policy::{ChannelPolicy, EndpointIx, RuleIx};
+pub use principal::Principal;
+pub use publication::{Position, Publication, PublicationId, Tags};
+pub use time::{Millis, Now, Timestamp};

@@ -1,0 +1,37 @@
+//! A publication with its encoded bytes: the first subscriber of a kind encodes, everyone else shares.
+
+use std::sync::OnceLock;
+
+use bytes::Bytes;
+
+use crate::{Encoder, Millis, Publication, Variant};
+
+/// A publication and one cell per (variant, shown channel), filled on first use and shared by all shards.
+#[derive(Debug)]
+pub struct Outgoing {
+    publication: Publication,
+    variants: usize,
+    frames: Box<[OnceLock<Bytes>]>,
+    /// When this pod heard it; for the fan-out histogram.
+    pub heard: Millis,
+}
+
+impl Outgoing {
+    /// Wraps a publication for an encoder with `variants` variants.
+    pub fn new(publication: Publication, variants: usize, heard: Millis) -> Self {
+        let cells = variants * publication.channels.len();
+        Self { publication, variants, frames: (0..cells).map(|_| OnceLock::new()).collect(), heard }
+    }
+
+    /// The publication.
+    pub fn publication(&self) -> &Publication {
+        &self.publication
+    }
+
+    /// The frame for `variant`, showing the channel at index `channel`.
+    pub fn frame(&self, variant: Variant, channel: usize, encoder: &dyn Encoder) -> &Bytes {
+        let shown = if encoder.shows_channel(variant) { channel } else { 0 };
+        let cell = shown * self.variants + usize::from(variant.0);
+        self.frames[cell].get_or_init(|| encoder.publication(variant, &self.publication, channel))
+    }
+}

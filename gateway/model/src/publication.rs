@@ -1,0 +1,61 @@
+//! One event on its way to subscribers.
+
+use bytes::Bytes;
+use smallvec::SmallVec;
+
+use crate::{ChannelName, ConnectionId, Timestamp};
+
+/// The broker's name for a publication; orders everything of one broker shard.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct PublicationId {
+    /// The broker shard's epoch: changes whenever its memory does.
+    pub epoch: u64,
+    /// Counts within the epoch.
+    pub sequence: u64,
+}
+
+impl std::fmt::Display for PublicationId {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{:016x}-{}", self.epoch, self.sequence)
+    }
+}
+
+/// Where a channel's history stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Position {
+    /// Number of the last publication of the channel.
+    pub offset: u64,
+    /// Changes whenever offsets stop being comparable.
+    pub epoch: u64,
+}
+
+/// Name and value pairs that filters ask; unique names.
+pub type Tags = SmallVec<[(Box<str>, Box<str>); 1]>;
+
+/// An event for one or several channels.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Publication {
+    /// The channels in the publisher's order; at least one, no repeats.
+    pub channels: SmallVec<[ChannelName; 1]>,
+    /// The event's name.
+    pub event: Box<str>,
+    /// Raw JSON, never parsed on the way.
+    pub data: Bytes,
+    /// When it happened.
+    pub timestamp: Timestamp,
+    /// What filters ask.
+    pub tags: Tags,
+    /// Given by the broker; absent for what an `EveryPod` source brings past it.
+    pub id: Option<PublicationId>,
+    /// Shown by the `Event` envelope where the publisher gave one.
+    pub priority: Option<Box<str>>,
+    /// The connection that must not hear it: the sender of an ephemeral publication.
+    pub except: Option<ConnectionId>,
+}
+
+impl Publication {
+    /// The value of a tag.
+    pub fn tag(&self, name: &str) -> Option<&str> {
+        self.tags.iter().find(|(known, _)| &**known == name).map(|(_, value)| &**value)
+    }
+}
