@@ -29,11 +29,32 @@ pub struct TurnBudget {
     pub deliveries: usize,
 }
 
-/// Counts since the start; plain numbers, read between turns. Flat tables are indexed `endpoint * rules + rule`.
-#[derive(Clone, Debug, Default)]
+/// Counts since the start and gauges of now; plain numbers, read between turns.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Counters {
-    /// Open connections by endpoint.
+    /// Open connections, by endpoint.
     pub connections: Vec<u64>,
+    /// Connections whose close is under way, by endpoint.
+    pub closing: Vec<u64>,
+    /// Held subscriptions, by rule.
+    pub subscriptions: Vec<u64>,
+    /// Channels with a member in this shard, by rule.
+    pub channels: Vec<u64>,
+    /// Publications put into outboxes, by `endpoint * rules + rule`.
+    pub deliveries: Vec<u64>,
+    /// Commands taken, by `(endpoint, intent name, "ok" or an error code)`.
+    pub commands: std::collections::BTreeMap<(u16, &'static str, &'static str), u64>,
+    /// Ends of connections, by `(endpoint, code, "server" or "client" or "lost")`; the code is 0 where none was seen and 4999 stands
+    /// for a client's code outside the table, so that labels stay bounded.
+    pub closes: std::collections::BTreeMap<(u16, u16, &'static str), u64>,
+    /// Publications that were meant for a connection and dropped, by `(rule, reason)`.
+    pub dropped: std::collections::BTreeMap<(u16, &'static str), u64>,
+    /// Gap markers put into outboxes, by `(rule, reason)`.
+    pub gaps: std::collections::BTreeMap<(u16, &'static str), u64>,
+    /// Bytes waiting in the outboxes of blocked connections.
+    pub outbound_bytes: u64,
+    /// Publications waiting to be fanned out.
+    pub waiting_publications: u64,
 }
 
 /// One I/O shard's state.

@@ -1,1 +1,6 @@
-//! 
+//! The `rtgw` program: sockets, HTTP, credentials, brokers and sources around the pure crates `hub` and `protocol`.
+
+pub mod auth;
+pub mod broker;
+pub mod refusal;
+pub mod transport;

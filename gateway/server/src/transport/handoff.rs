@@ -1,0 +1,89 @@
+//! What crosses the border of a shard thread: sockets and inputs in, wishes out.
+
+use std::net::TcpStream;
+
+use bytes::Bytes;
+use rtgw_hub::{Ask, Counters, Input, Opening};
+use rtgw_model::{ChannelName, RuleIx};
+
+/// Held for the life of a connection; its drop gives the places back (pod limit, later user and tenant limits).
+pub type Permit = Box<dyn Send>;
+
+/// An upgraded socket on its way to a shard.
+pub struct Handoff {
+    /// The plain socket, non-blocking.
+    pub stream: TcpStream,
+    /// What the HTTP server had already read behind the request: may hold the first frames.
+    pub read_ahead: Bytes,
+    /// The session.
+    pub opening: Opening,
+    /// What messages mean.
+    pub protocol: SocketProtocol,
+    /// Whether permessage-deflate was negotiated: inbound frames may be compressed (without context takeover).
+    pub deflate: bool,
+    /// Largest inbound message, after inflation.
+    pub message_bytes: usize,
+    /// Places held.
+    pub permit: Permit,
+}
+
+/// Protocols over WebSocket frames.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SocketProtocol {
+    /// JSON commands in text frames.
+    Json,
+    /// Every message is sent back.
+    Echo,
+}
+
+/// One item of a shard's inbox.
+pub enum ShardInput {
+    /// A new socket.
+    Adopt(Box<Handoff>),
+    /// For the state machine.
+    Hub(Input),
+    /// A wish for the numbers of now.
+    Report(tokio::sync::oneshot::Sender<ShardReport>),
+    /// Close what is left, without waiting, and end the thread.
+    Stop,
+}
+
+/// A shard's numbers.
+#[derive(Clone, Debug, Default)]
+pub struct ShardReport {
+    /// The state machine's.
+    pub counters: Counters,
+    /// Bytes read, by endpoint.
+    pub bytes_in: Vec<u64>,
+    /// Bytes written, by endpoint.
+    pub bytes_out: Vec<u64>,
+    /// Publications waiting in the inbox.
+    pub inbox_publications: u64,
+    /// Calls of `send`.
+    pub sends: u64,
+}
+
+/// The inbox was full; what was posted is dropped. After a refused publication the shard raises a gap for the publication's
+/// channels by itself, in order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the shard's inbox is full")]
+pub struct InboxFull;
+
+/// The way into one shard. Posting never waits.
+pub trait Inbox: Send + Sync {
+    /// Appends an item and wakes the shard if it sleeps.
+    ///
+    /// # Errors
+    /// [`InboxFull`]: only publications are refused; everything else is few and bounded by its cause.
+    fn post(&self, input: ShardInput) -> Result<(), InboxFull>;
+}
+
+/// What a shard asks of the rest of the server. Called on the shard's thread: must not wait.
+pub trait Outward: Send + Sync {
+    /// A question of a session; the answer is posted to the asking shard.
+    fn ask(&self, ask: Ask);
+    /// The shard has its first subscriber of the channel; `Input::Ready` is posted when the broker carries it.
+    fn want(&self, shard: u16, channel: ChannelName, rule: RuleIx);
+    /// The shard's last subscriber of the channel left.
+    fn unwant(&self, shard: u16, channel: ChannelName);
+}
