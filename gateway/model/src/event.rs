@@ -26,6 +26,8 @@ pub enum Event {
         channel: ChannelName,
         /// Where its history stands, if it has one.
         position: Option<Position>,
+        /// Whether all that was missed follows; present exactly when the client asked to recover.
+        recovered: Option<bool>,
     },
     /// The full lists that narrow the auto-subscribed channels, after adding.
     Narrowed(FilterLists),

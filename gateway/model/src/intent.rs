@@ -35,6 +35,8 @@ pub enum Intent {
         channel: Box<str>,
         /// What to hear of it.
         filters: FilterLists,
+        /// The client asks for what it missed; it must be told whether it got that.
+        recover: bool,
     },
     /// `subscribe` without a channel: add to the lists that narrow the auto-subscribed channels.
     Narrow(FilterLists),
