@@ -3,15 +3,28 @@
 //! A broker is handed its [`BrokerSink`] by the wiring and imports no sibling. What every broker must keep is tested by one
 //! conformance suite.
 
+#[cfg(test)]
+mod conformance;
+mod memory;
+
+use std::pin::Pin;
+use std::time::Duration;
+
+pub use memory::Memory;
 use rtgw_hub::GapScope;
 use rtgw_model::{ChannelName, GapReason, Publication, PublicationId};
+
+/// Tells the wishes for one channel apart, so that a late answer to an earlier wish is not taken for an answer to this one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Generation(pub u32);
 
 /// Where a broker delivers. Calls come in the broker's order and never wait.
 pub trait BrokerSink: Send + Sync {
     /// A publication that this pod has an interest in.
     fn publication(&self, publication: Publication);
-    /// The channel is carried from now on: every later publication of it reaches [`BrokerSink::publication`].
-    fn ready(&self, channel: ChannelName);
+    /// The channel is carried from now on: every publication that begins after this call reaches [`BrokerSink::publication`].
+    /// `generation` is that of the [`Broker::want`] it answers; an answer that was overtaken by `unwant` is ignored by the receiver.
+    fn ready(&self, channel: ChannelName, generation: Generation);
     /// Publications of these channels may have been missed.
     fn gap(&self, scope: GapScope, reason: GapReason);
 }
@@ -25,21 +38,26 @@ pub enum PublishError {
 }
 
 /// Boxed future of a broker's answer.
-pub type PublishFuture<'a> =
-    std::pin::Pin<Box<dyn Future<Output = Result<PublicationId, PublishError>> + Send + 'a>>;
+pub type PublishFuture<'a> = Pin<Box<dyn Future<Output = Result<PublicationId, PublishError>> + Send + 'a>>;
+
+/// Boxed future of a probe's way through the broker and back.
+pub type ProbeFuture<'a> = Pin<Box<dyn Future<Output = Result<Duration, PublishError>> + Send + 'a>>;
 
 /// A broker of one pod.
+///
+/// `want` and `unwant` of one channel alternate and never overlap; the caller sees to that. They may be called while a sink call is
+/// running elsewhere, must not wait, and may call [`BrokerSink::ready`] before they return.
 pub trait Broker: Send + Sync {
     /// Appends `publication` (its `id` is ignored and given anew) and delivers it once to every pod with an interest in at least one
-    /// of its channels. Publications of one channel arrive everywhere in the order of their ids.
+    /// of its channels, with all of its channels. Publications of one channel arrive everywhere in the order of their ids.
     fn publish(&self, publication: Publication) -> PublishFuture<'_>;
 
-    /// This pod wants the channel; [`BrokerSink::ready`] follows once it is carried.
-    fn want(&self, channel: ChannelName);
+    /// This pod wants the channel; [`BrokerSink::ready`] with the same generation follows once it is carried.
+    fn want(&self, channel: ChannelName, generation: Generation);
 
     /// This pod wants the channel no more.
     fn unwant(&self, channel: &ChannelName);
 
-    /// Sends a probe through the whole path; resolves when it came back.
-    fn probe(&self) -> std::pin::Pin<Box<dyn Future<Output = Result<std::time::Duration, PublishError>> + Send + '_>>;
+    /// Sends a probe through the whole path, past the sink; resolves when it came back.
+    fn probe(&self) -> ProbeFuture<'_>;
 }
