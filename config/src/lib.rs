@@ -5,6 +5,7 @@
 pub mod checked;
 pub mod expression;
 pub mod pattern;
+mod suggest;
 pub mod template;
 
 pub use checked::Checked;
