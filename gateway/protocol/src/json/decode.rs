@@ -1,0 +1,201 @@
+//! Understands one message of a client: what it asks, or why that could not be understood.
+
+use std::borrow::Cow;
+
+use bytes::Bytes;
+use rtgw_model::{CHANNEL_BYTES, CommandId, Denied, ErrorCode, FilterLists, Intent, Rejection, Request};
+use serde_json::value::RawValue;
+
+use super::members::{Member, depth, pick, string};
+use super::{ID_BYTES, NESTING, lists};
+
+/// How much of a name that nobody knows is repeated in an error.
+const SHOWN_CHARS: usize = 40;
+
+/// Members that belong to the message and never to its data.
+const OUTER: [&str; 4] = ["type", "event", "id", "timestamp"];
+
+/// Reads one message.
+///
+/// - The name of the command is the member `type`; where there is none, `event`.
+/// - Its arguments are the member `data`; where there is none, all members but `type`, `event`, `id` and `timestamp`.
+/// - A `publish` by `type` with both `channel` and `event` at the top is read flat: then `data` is what is published.
+/// - Unknown members are ignored; of a repeated member the last counts.
+///
+/// # Errors
+/// The refusal to answer with; the connection lives on.
+pub fn decode(text: &str) -> Result<Request, Rejection> {
+    if text.trim_ascii() == "ping" {
+        return Ok(Request { id: None, intent: Intent::Ping });
+    }
+    let anonymous = |denied| Rejection { id: None, denied };
+    let [kind, event, id, data, channel] = pick(text, &["type", "event", "id", "data", "channel"])
+        .map_err(|error| anonymous(not_an_object(&error)))?;
+    let id = command_id(id).map_err(anonymous)?;
+    let command = Command { text, kind, event, data, channel };
+    match command.intent() {
+        Ok(intent) => Ok(Request { id, intent }),
+        Err(denied) => Err(Rejection { id, denied }),
+    }
+}
+
+/// The members of a message that decide what it is.
+struct Command<'a> {
+    text: &'a str,
+    kind: Member<'a>,
+    event: Member<'a>,
+    data: Member<'a>,
+    channel: Member<'a>,
+}
+
+impl<'a> Command<'a> {
+    fn intent(&self) -> Result<Intent, Denied> {
+        let name = self
+            .kind
+            .or(self.event)
+            .ok_or_else(|| bad_request("`type`, the name of the command, is missing"))?;
+        let name = string(name).ok_or_else(|| bad_request("`type` must be a string"))?;
+        match &*name {
+            "ping" => Ok(Intent::Ping),
+            "subscribe" => self.subscribe(),
+            "unsubscribe" => self.unsubscribe(),
+            "publish" => self.publish(),
+            "presence" => Err(not_in_this_version("`presence`")),
+            "history" => Err(not_in_this_version("`history`")),
+            "refresh" => Err(not_in_this_version("`refresh`")),
+            other => {
+                Err(Denied::new(ErrorCode::UnknownType, format!("there is no command `{}`", shown(other))))
+            }
+        }
+    }
+
+    /// The object that holds the arguments.
+    fn arguments(&self) -> &'a str {
+        self.data.map_or(self.text, RawValue::get)
+    }
+
+    fn subscribe(&self) -> Result<Intent, Denied> {
+        let members = pick(self.arguments(), &["channel", "filters", "recover", "presence"]);
+        let [channel, filters, recover, presence] = members.map_err(|_| data_is_no_object())?;
+        let Some(channel) = channel else {
+            return self.narrowing().map(Intent::Narrow);
+        };
+        if flag("presence", presence)? {
+            return Err(not_in_this_version("`presence`"));
+        }
+        let filters =
+            filters.map_or_else(|| Ok(FilterLists::default()), |raw| lists::read(raw.get(), &[]))?;
+        let recover = match recover.map(RawValue::get) {
+            None | Some("null") => false,
+            Some(position) if position.starts_with('{') => true,
+            Some(_) => return Err(bad_request("`recover` must be an object")),
+        };
+        Ok(Intent::Subscribe { channel: channel_name(channel)?, filters, recover })
+    }
+
+    fn unsubscribe(&self) -> Result<Intent, Denied> {
+        let [channel] = pick(self.arguments(), &["channel"]).map_err(|_| data_is_no_object())?;
+        match channel {
+            Some(channel) => Ok(Intent::Unsubscribe { channel: channel_name(channel)? }),
+            None => self.narrowing().map(Intent::Widen),
+        }
+    }
+
+    /// The lists of a `subscribe` or `unsubscribe` without a channel.
+    fn narrowing(&self) -> Result<FilterLists, Denied> {
+        match self.data {
+            // Otherwise this would be taken for lists of nothing, and the client would wait for the channel forever.
+            Some(_) if self.channel.is_some() => Err(bad_request("`channel` belongs inside `data`")),
+            Some(data) => lists::read(data.get(), &[]),
+            None => lists::read(self.text, &OUTER),
+        }
+    }
+
+    fn publish(&self) -> Result<Intent, Denied> {
+        let flat = self.kind.is_some() && self.event.is_some() && self.channel.is_some();
+        let arguments = if flat { self.text } else { self.arguments() };
+        let members = pick(arguments, &["channel", "event", "data", "ephemeral", "idempotencyKey"]);
+        let [channel, event, data, ephemeral, idempotency_key] = members.map_err(|_| data_is_no_object())?;
+        let channel = channel.ok_or_else(|| bad_request("`channel` is missing"))?;
+        // Without `type`, an `event` at the top is the name of the command.
+        let event = event.filter(|_| flat || self.data.is_some());
+        let event = event.ok_or_else(|| bad_request("`event`, the name of what is published, is missing"))?;
+        let event = string(event).ok_or_else(|| bad_request("`event` must be a string"))?;
+        let data = data.ok_or_else(|| bad_request("`data` is missing"))?.get();
+        if idempotency_key.is_some() {
+            return Err(not_in_this_version("`idempotencyKey`"));
+        }
+        if depth(data) > NESTING {
+            return Err(Denied::new(
+                ErrorCode::TooLarge,
+                format!("`data` is nested deeper than {NESTING} levels"),
+            ));
+        }
+        Ok(Intent::Publish {
+            channel: channel_name(channel)?,
+            event: event.into(),
+            data: Bytes::copy_from_slice(data.as_bytes()),
+            ephemeral: flag("ephemeral", ephemeral)?,
+        })
+    }
+}
+
+/// The raw JSON of `id`.
+fn command_id(id: Member<'_>) -> Result<Option<CommandId>, Denied> {
+    let Some(id) = id.map(RawValue::get) else { return Ok(None) };
+    if !id.starts_with(|first: char| matches!(first, '"' | '-' | '0'..='9')) {
+        return Err(bad_request("`id` must be a string or a number"));
+    }
+    if id.len() > ID_BYTES {
+        return Err(bad_request(format!("`id` is longer than {ID_BYTES} bytes")));
+    }
+    Ok(Some(id.into()))
+}
+
+/// The channel's name, bounded; whether it is a legal name is asked where it is looked up.
+fn channel_name(raw: &RawValue) -> Result<Box<str>, Denied> {
+    let name = string(raw).ok_or_else(|| bad_request("`channel` must be a string"))?;
+    if name.len() > CHANNEL_BYTES {
+        return Err(bad_request(format!("the channel name is longer than {CHANNEL_BYTES} bytes")));
+    }
+    Ok(name.into())
+}
+
+fn flag(name: &str, raw: Member<'_>) -> Result<bool, Denied> {
+    match raw.map(RawValue::get) {
+        None | Some("false") => Ok(false),
+        Some("true") => Ok(true),
+        Some(_) => Err(bad_request(format!("`{name}` must be true or false"))),
+    }
+}
+
+/// The parser's own sentence may repeat the whole message, so only its place is told.
+fn not_an_object(error: &serde_json::Error) -> Denied {
+    let message = if error.is_data() {
+        Cow::Borrowed("the message must be a JSON object")
+    } else {
+        Cow::Owned(format!("the message is not JSON (line {}, column {})", error.line(), error.column()))
+    };
+    Denied::new(ErrorCode::BadJson, message)
+}
+
+fn data_is_no_object() -> Denied {
+    bad_request("`data` must be an object")
+}
+
+fn not_in_this_version(what: &str) -> Denied {
+    Denied::new(ErrorCode::NotAvailable, format!("{what} is not in this version"))
+}
+
+pub(super) fn bad_request(message: impl Into<Cow<'static, str>>) -> Denied {
+    Denied::new(ErrorCode::BadRequest, message)
+}
+
+/// A name of the client's as an error may repeat it: escaped and cut.
+pub(super) fn shown(name: &str) -> String {
+    let mut shown: String = name.chars().take(SHOWN_CHARS).flat_map(char::escape_debug).collect();
+    if name.chars().nth(SHOWN_CHARS).is_some() {
+        shown.push('…');
+    }
+    shown
+}

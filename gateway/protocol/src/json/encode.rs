@@ -1,0 +1,240 @@
+//! Writes what the server says: publications, messages and greetings, as one JSON object each.
+
+use bytes::Bytes;
+use rtgw_model::{
+    ConnectionKey, Denied, Event, FilterLists, Message, Position, Publication, PublicationId, Timestamp,
+};
+
+use super::{Envelope, PROTOCOL_VERSION, timestamp};
+
+/// Appends a publication as `envelope` dresses it. `channel` is the index of the channel shown under `metadata`.
+pub fn publication(
+    envelope: Envelope,
+    metadata: bool,
+    publication: &Publication,
+    channel: usize,
+    out: &mut Vec<u8>,
+) {
+    match envelope {
+        Envelope::Raw => return out.extend_from_slice(&publication.data),
+        Envelope::Typed => {
+            out.extend_from_slice(b"{\"type\":");
+            string(&publication.event, out);
+            stamp(publication.timestamp, out);
+            out.extend_from_slice(b",\"data\":");
+            out.extend_from_slice(&publication.data);
+        }
+        Envelope::Event => {
+            out.extend_from_slice(b"{\"event\":");
+            string(&publication.event, out);
+            out.extend_from_slice(b",\"data\":");
+            out.extend_from_slice(&publication.data);
+            stamp(publication.timestamp, out);
+            if let Some(priority) = &publication.priority {
+                out.extend_from_slice(b",\"priority\":");
+                string(priority, out);
+            }
+        }
+    }
+    if metadata {
+        if let Some(channel) = publication.channels.get(channel) {
+            out.extend_from_slice(b",\"channel\":");
+            string(channel.as_str(), out);
+        }
+        if let Some(id) = publication.id {
+            out.extend_from_slice(b",\"id\":");
+            publication_id(id, out);
+        }
+    }
+    out.push(b'}');
+}
+
+/// Appends a message to one connection. Greetings and echoes are payloads already and are appended as they are.
+pub fn message(envelope: Envelope, message: &Message, out: &mut Vec<u8>) {
+    let name = match &message.event {
+        Event::Greeting(payload) | Event::Echo { payload, .. } => return out.extend_from_slice(payload),
+        Event::Subscribed { .. } | Event::Narrowed(_) => "subscribed",
+        Event::Unsubscribed { .. } | Event::Widened(_) => "unsubscribed",
+        Event::Pong => "pong",
+        Event::Published { .. } => "published",
+        Event::Error(_) => "error",
+        Event::Gap { .. } => "gap",
+        Event::Reconnect { .. } => "reconnect",
+    };
+    let mut object = Object::begin(out);
+    object.text(envelope.name_member(), name);
+    object.stamp(message.timestamp);
+    if let Some(id) = &message.reply_to {
+        object.raw("id", id.as_bytes());
+    }
+    data(&message.event, &mut object);
+    object.end();
+}
+
+/// Adds the member `data` of a message, where it has one.
+fn data(event: &Event, object: &mut Object<'_>) {
+    match event {
+        Event::Greeting(_) | Event::Echo { .. } | Event::Pong => {}
+        Event::Subscribed { channel, position, recovered } => object.object("data", |data| {
+            data.text("channel", channel.as_str());
+            if let Some(Position { offset, epoch }) = *position {
+                data.number("offset", offset);
+                // As text: 64 bits do not fit the numbers of JavaScript.
+                data.text("epoch", &format!("{epoch:016x}"));
+            }
+            if let Some(recovered) = recovered {
+                data.flag("recovered", *recovered);
+            }
+        }),
+        Event::Narrowed(filters) | Event::Widened(filters) => {
+            object.object("data", |data| lists(filters, data));
+        }
+        Event::Unsubscribed { channel, reason } => object.object("data", |data| {
+            data.text("channel", channel.as_str());
+            if let Some(reason) = reason {
+                data.text("reason", reason.as_str());
+            }
+        }),
+        Event::Published { channel, id, offset } => object.object("data", |data| {
+            data.text("channel", channel.as_str());
+            if let Some(id) = *id {
+                data.name("id");
+                publication_id(id, data.out);
+            }
+            if let Some(offset) = *offset {
+                data.number("offset", offset);
+            }
+        }),
+        Event::Error(Denied { code, message }) => object.object("data", |data| {
+            data.text("code", code.as_str());
+            data.text("message", message);
+            data.flag("temporary", code.temporary());
+        }),
+        Event::Gap { channel, reason } => object.object("data", |data| {
+            data.text("channel", channel.as_str());
+            data.text("reason", reason.as_str());
+        }),
+        Event::Reconnect { after_ms, reason } => object.object("data", |data| {
+            data.number("after_ms", *after_ms);
+            data.text("reason", reason);
+        }),
+    }
+}
+
+fn lists(filters: &FilterLists, data: &mut Object<'_>) {
+    for (name, values) in &filters.0 {
+        data.name(name);
+        data.out.push(b'[');
+        for (at, value) in values.iter().enumerate() {
+            if at > 0 {
+                data.out.push(b',');
+            }
+            string(value, data.out);
+        }
+        data.out.push(b']');
+    }
+}
+
+/// The first message where the manifest says nothing else; `Raw` has none. `user` is empty for anonymous.
+pub fn greeting(
+    envelope: Envelope,
+    key: ConnectionKey,
+    ping_interval_ms: u32,
+    user: &str,
+    at: Timestamp,
+) -> Option<Bytes> {
+    let facts = |data: &mut Object<'_>| {
+        data.text("connection_id", &key.to_string());
+        data.number("protocol_version", PROTOCOL_VERSION.into());
+        data.number("ping_interval_ms", ping_interval_ms.into());
+        if user.is_empty() { data.raw("user", b"null") } else { data.text("user", user) }
+    };
+    let mut out = Vec::with_capacity(192 + user.len());
+    let mut object = Object::begin(&mut out);
+    object.text(envelope.name_member(), "connected");
+    match envelope {
+        Envelope::Raw => return None,
+        Envelope::Typed => {
+            object.stamp(at);
+            object.object("data", facts);
+        }
+        Envelope::Event => {
+            facts(&mut object);
+            object.stamp(at);
+        }
+    }
+    object.end();
+    Some(out.into())
+}
+
+/// An object under construction; commas are its business.
+struct Object<'a> {
+    out: &'a mut Vec<u8>,
+    empty: bool,
+}
+
+impl<'a> Object<'a> {
+    fn begin(out: &'a mut Vec<u8>) -> Self {
+        out.push(b'{');
+        Self { out, empty: true }
+    }
+
+    fn end(self) {
+        self.out.push(b'}');
+    }
+
+    fn name(&mut self, name: &str) {
+        if !self.empty {
+            self.out.push(b',');
+        }
+        self.empty = false;
+        string(name, self.out);
+        self.out.push(b':');
+    }
+
+    fn raw(&mut self, name: &str, json: &[u8]) {
+        self.name(name);
+        self.out.extend_from_slice(json);
+    }
+
+    fn text(&mut self, name: &str, text: &str) {
+        self.name(name);
+        string(text, self.out);
+    }
+
+    fn number(&mut self, name: &str, number: u64) {
+        self.raw(name, itoa::Buffer::new().format(number).as_bytes());
+    }
+
+    fn flag(&mut self, name: &str, flag: bool) {
+        self.raw(name, if flag { b"true" } else { b"false" });
+    }
+
+    fn stamp(&mut self, at: Timestamp) {
+        // Never the first member, so the comma is always due.
+        stamp(at, self.out);
+    }
+
+    fn object(&mut self, name: &str, fill: impl FnOnce(&mut Object<'_>)) {
+        self.name(name);
+        let mut inner = Object::begin(self.out);
+        fill(&mut inner);
+        inner.end();
+    }
+}
+
+fn stamp(at: Timestamp, out: &mut Vec<u8>) {
+    out.extend_from_slice(b",\"timestamp\":\"");
+    timestamp::write(at, out);
+    out.push(b'"');
+}
+
+fn publication_id(id: PublicationId, out: &mut Vec<u8>) {
+    // Hexadecimal digits and a hyphen need no escapes.
+    out.extend_from_slice(format!("\"{id}\"").as_bytes());
+}
+
+fn string(text: &str, out: &mut Vec<u8>) {
+    // Fails only where the writer fails, which a Vec does not.
+    let _ = serde_json::to_writer(out, text);
+}

@@ -1,0 +1,185 @@
+//! Complete frames for every variant of a configuration: the [`Encoder`] that the hub is given.
+
+use bytes::Bytes;
+use rtgw_model::{Close, Encoder, Event, Message, Publication, Variant};
+
+use crate::json::{self, Envelope};
+use crate::websocket::close::encode_payload;
+use crate::websocket::deflate::{Window, compress};
+use crate::websocket::frame::{OpCode, encode, encode_header, header_len};
+
+/// Most variants of one configuration.
+pub const VARIANTS: usize = 255;
+
+/// A wire as far as encoding goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Protocol {
+    /// One JSON object per text frame.
+    Json,
+    /// Every message comes back.
+    Echo,
+}
+
+/// permessage-deflate as one connection negotiated it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Compression {
+    /// What the client can inflate.
+    pub window: Window,
+    /// Smaller payloads go plain.
+    pub min_bytes: usize,
+}
+
+/// All that the bytes of a publication depend on besides the publication.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct VariantSpec {
+    /// The wire.
+    pub protocol: Protocol,
+    /// How a publication is dressed.
+    pub envelope: Envelope,
+    /// Adds channel and id to publications; nothing to add to in `Raw`.
+    pub metadata: bool,
+    /// Numbers publications per connection; only where they are plain objects of ours, so neither with `Raw` nor with
+    /// compression, which the configuration refuses together.
+    pub seq: bool,
+    /// Absent where the connection did not negotiate it.
+    pub compression: Option<Compression>,
+}
+
+impl VariantSpec {
+    /// The same without what cannot show in its bytes, so that equal bytes are encoded once.
+    fn normal(mut self) -> Self {
+        if self.envelope == Envelope::Raw {
+            self.metadata = false;
+        }
+        self.seq &= self.envelope != Envelope::Raw && self.compression.is_none();
+        self
+    }
+}
+
+/// The configuration asks for more variants than there are numbers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the endpoints need more than {VARIANTS} ways to encode a publication")]
+pub struct TooManyVariants;
+
+/// The variants of one configuration. Filled by [`Wires::intern`], then shared and never changed.
+#[derive(Clone, Debug, Default)]
+pub struct Wires {
+    specs: Vec<VariantSpec>,
+}
+
+impl Wires {
+    /// No variants yet.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// The number of `spec`; the same for specs that give the same bytes.
+    ///
+    /// # Errors
+    /// [`TooManyVariants`] above [`VARIANTS`].
+    pub fn intern(&mut self, spec: VariantSpec) -> Result<Variant, TooManyVariants> {
+        let spec = spec.normal();
+        let at = self.specs.iter().position(|known| *known == spec).unwrap_or(self.specs.len());
+        let number = u8::try_from(at).ok().filter(|_| at < VARIANTS).ok_or(TooManyVariants)?;
+        if at == self.specs.len() {
+            self.specs.push(spec);
+        }
+        Ok(Variant(number))
+    }
+
+    /// The number of `spec`, if it was interned.
+    pub fn find(&self, spec: VariantSpec) -> Option<Variant> {
+        let spec = spec.normal();
+        let at = self.specs.iter().position(|known| *known == spec)?;
+        u8::try_from(at).ok().map(Variant)
+    }
+
+    fn spec(&self, variant: Variant) -> &VariantSpec {
+        &self.specs[usize::from(variant.0)]
+    }
+}
+
+impl Encoder for Wires {
+    fn variants(&self) -> usize {
+        self.specs.len()
+    }
+
+    fn publication(&self, variant: Variant, publication: &Publication, channel: usize) -> Bytes {
+        let spec = self.spec(variant);
+        let mut payload = Vec::with_capacity(publication.data.len() + publication.event.len() + 128);
+        json::publication(spec.envelope, spec.metadata, publication, channel, &mut payload);
+        data_frame(OpCode::Text, spec.compression, &payload)
+    }
+
+    fn shows_channel(&self, variant: Variant) -> bool {
+        self.spec(variant).metadata
+    }
+
+    fn numbers(&self, variant: Variant) -> bool {
+        self.spec(variant).seq
+    }
+
+    fn splice(&self, _variant: Variant, frame: &[u8], seq: u64, out: &mut Vec<u8>) {
+        let payload = match frame.get(1) {
+            Some(126) => frame.get(4..),
+            Some(127) => frame.get(10..),
+            _ => frame.get(2..),
+        };
+        let Some((b'}', object)) = payload.and_then(<[u8]>::split_last) else {
+            // Not a frame of a numbered variant: better unnumbered than torn.
+            return out.extend_from_slice(frame);
+        };
+        let mut digits = itoa::Buffer::new();
+        let digits = digits.format(seq);
+        let tail = b",\"seq\":".len() + digits.len() + 1;
+        out.reserve(header_len(object.len() + tail) + object.len() + tail);
+        encode_header(OpCode::Text, false, object.len() + tail, out);
+        out.extend_from_slice(object);
+        out.extend_from_slice(b",\"seq\":");
+        out.extend_from_slice(digits.as_bytes());
+        out.push(b'}');
+    }
+
+    fn message(&self, variant: Variant, message: &Message) -> Bytes {
+        let spec = self.spec(variant);
+        if let Event::Echo { binary, payload } = &message.event {
+            let opcode = if *binary { OpCode::Binary } else { OpCode::Text };
+            return data_frame(opcode, spec.compression, payload);
+        }
+        let mut payload = Vec::with_capacity(192);
+        json::message(spec.envelope, message, &mut payload);
+        data_frame(OpCode::Text, None, &payload)
+    }
+
+    fn ping(&self, _variant: Variant) -> Bytes {
+        // Header of an unmasked empty ping (RFC 6455 section 5.5.2).
+        Bytes::from_static(&[0x80 | OpCode::Ping as u8, 0])
+    }
+
+    fn pong(&self, _variant: Variant, payload: &[u8]) -> Bytes {
+        whole(OpCode::Pong, false, payload)
+    }
+
+    fn close(&self, _variant: Variant, close: &Close) -> Bytes {
+        whole(OpCode::Close, false, &encode_payload(close.code.code(), &close.reason))
+    }
+}
+
+/// A data frame, compressed where that was negotiated, is worth it and makes it shorter.
+fn data_frame(opcode: OpCode, compression: Option<Compression>, payload: &[u8]) -> Bytes {
+    if let Some(Compression { window, min_bytes }) = compression
+        && payload.len() >= min_bytes
+    {
+        let body = compress(window, payload);
+        if body.len() < payload.len() {
+            return whole(opcode, true, &body);
+        }
+    }
+    whole(opcode, false, payload)
+}
+
+fn whole(opcode: OpCode, rsv1: bool, payload: &[u8]) -> Bytes {
+    let mut frame = Vec::with_capacity(header_len(payload.len()) + payload.len());
+    encode(opcode, rsv1, payload, &mut frame);
+    frame.into()
+}
