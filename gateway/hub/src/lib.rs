@@ -4,11 +4,21 @@
 //! go out. The same code runs under real sockets and under a simulation with virtual time.
 
 pub mod access;
+mod channels;
+mod commands;
+mod counters;
 mod effect;
+mod fanout;
+mod filter;
 mod input;
+mod outbox;
+mod rate;
+mod session;
 mod shard;
+mod wheel;
 
 pub use access::Grant;
 pub use effect::{Ask, Effect, Fill, Question};
 pub use input::{Answer, GapScope, Input, Opening};
-pub use shard::{Counters, Shard, ShardSettings, TurnBudget};
+pub use counters::Counters;
+pub use shard::{Shard, ShardSettings, TurnBudget};

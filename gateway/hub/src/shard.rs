@@ -1,20 +1,30 @@
-//! The shard itself. (Skeleton: the machine follows.)
+//! The shard: sessions, channels, outboxes and timers under one roof; the life of a connection from `open` to its last frame.
 
 use std::sync::Arc;
 
 use bytes::Bytes;
-use rtgw_model::{ConnectionId, Encoder, Millis, Now};
+use rtgw_model::{Close, CloseCode, ConnectionId, Encoder, Event, Message, Millis, Now, RuleIx};
+use slab::Slab;
 
-use crate::{Effect, Fill, Input, Opening};
+use crate::channels::{ChannelIx, Channels, Member};
+use crate::counters::Counters;
+use crate::fanout::Fanouts;
+use crate::outbox::{Frame, Outboxes, Overflow};
+use crate::session::{Life, Profile, Session, Subscription, WAITING_COMMANDS};
+use crate::wheel::Wheel;
+use crate::{Effect, Fill, Grant, Input, Opening};
+
+/// A closing connection whose socket takes nothing is given up after so many milliseconds.
+const CLOSE_PATIENCE_MS: u64 = 5_000;
 
 /// Fixed properties of a shard.
 #[derive(Clone, Copy, Debug)]
 pub struct ShardSettings {
     /// Its index.
     pub index: u16,
-    /// Number of endpoints and channel rules, for the counters.
+    /// Number of endpoints, for the counters.
     pub endpoints: usize,
-    /// Number of channel rules.
+    /// Number of channel rules, for the counters.
     pub rules: usize,
     /// Seed of heartbeat phases and eviction delays.
     pub seed: u64,
@@ -29,103 +39,419 @@ pub struct TurnBudget {
     pub deliveries: usize,
 }
 
-/// Counts since the start and gauges of now; plain numbers, read between turns.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Counters {
-    /// Open connections, by endpoint.
-    pub connections: Vec<u64>,
-    /// Connections whose close is under way, by endpoint.
-    pub closing: Vec<u64>,
-    /// Held subscriptions, by rule.
-    pub subscriptions: Vec<u64>,
-    /// Channels with a member in this shard, by rule.
-    pub channels: Vec<u64>,
-    /// Publications put into outboxes, by `endpoint * rules + rule`.
-    pub deliveries: Vec<u64>,
-    /// Commands taken, by `(endpoint, intent name, "ok" or an error code)`.
-    pub commands: std::collections::BTreeMap<(u16, &'static str, &'static str), u64>,
-    /// Ends of connections, by `(endpoint, code, "server" or "client" or "lost")`; the code is 0 where none was seen and 4999 stands
-    /// for a client's code outside the table, so that labels stay bounded.
-    pub closes: std::collections::BTreeMap<(u16, u16, &'static str), u64>,
-    /// Publications that were meant for a connection and dropped, by `(rule, reason)`.
-    pub dropped: std::collections::BTreeMap<(u16, &'static str), u64>,
-    /// Gap markers put into outboxes, by `(rule, reason)`.
-    pub gaps: std::collections::BTreeMap<(u16, &'static str), u64>,
-    /// Bytes waiting in the outboxes of blocked connections.
-    pub outbound_bytes: u64,
-    /// Publications waiting to be fanned out.
-    pub waiting_publications: u64,
-}
-
 /// One I/O shard's state.
 pub struct Shard {
-    _encoder: Arc<dyn Encoder>,
+    pub(crate) settings: ShardSettings,
+    pub(crate) encoder: Arc<dyn Encoder>,
+    pub(crate) sessions: Slab<Session>,
+    /// By slot, outliving its tenants.
+    pub(crate) generations: Vec<u32>,
+    pub(crate) profiles: Vec<Profile>,
+    pub(crate) channels: Channels,
+    pub(crate) outboxes: Outboxes,
+    pub(crate) fanouts: Fanouts,
+    pub(crate) wheel: Wheel,
+    pub(crate) effects: Vec<Effect>,
+    pub(crate) counters: Counters,
+    pub(crate) random: fastrand::Rng,
+    /// Where the next eviction begins.
+    pub(crate) evict_from: usize,
 }
 
 impl Shard {
     /// An empty shard.
-    pub fn new(_settings: ShardSettings, encoder: Arc<dyn Encoder>) -> Self {
-        Self { _encoder: encoder }
+    pub fn new(settings: ShardSettings, encoder: Arc<dyn Encoder>) -> Self {
+        Self {
+            settings,
+            encoder,
+            sessions: Slab::new(),
+            generations: Vec::new(),
+            profiles: Vec::new(),
+            channels: Channels::default(),
+            outboxes: Outboxes::default(),
+            fanouts: Fanouts::default(),
+            wheel: Wheel::new(),
+            effects: Vec::new(),
+            counters: Counters::new(settings.endpoints, settings.rules),
+            random: fastrand::Rng::with_seed(settings.seed),
+            evict_from: 0,
+        }
     }
 
     /// Adopts a connection: the greeting is the first message, auto-subscriptions hold at once.
-    pub fn open(&mut self, _now: Now, _opening: Opening) -> ConnectionId {
-        todo!()
+    pub fn open(&mut self, now: Now, opening: Opening) -> ConnectionId {
+        let Opening { admission, auto } = opening;
+        let profile = Profile::of(&admission);
+        let profile_ix = self.profiles.iter().position(|known| *known == profile).unwrap_or_else(|| {
+            self.profiles.push(profile.clone());
+            self.profiles.len() - 1
+        });
+        let slot = self.sessions.vacant_key();
+        if slot == self.generations.len() {
+            self.generations.push(0);
+        }
+        let generation = self.generations[slot];
+        let session = Session::new(&admission, profile_ix as u16, generation, now.at, profile.rate);
+        self.sessions.insert(session);
+        let slot = slot as u32;
+        self.outboxes.open(slot);
+        self.counters.connections[usize::from(profile.endpoint.0)] += 1;
+        // The first heartbeat falls anywhere in its interval, so that a reconnect storm does not become a heartbeat storm.
+        let interval = u64::from(profile.heartbeat.interval_ms);
+        let first = now.at.plus(interval / 2 + self.random.u64(0..=interval / 2));
+        self.wheel.insert(first, slot, generation);
+        if let Some(greeting) = admission.greeting {
+            self.say(slot, now, None, Event::Greeting(greeting));
+        }
+        for grant in &auto {
+            let held = self.channels.find(grant.channel().as_str());
+            let session = &self.sessions[slot as usize];
+            // Two templates may give one name.
+            if held.is_none_or(|held| session.subscription(held).is_none()) {
+                self.join(slot, grant, true, None);
+            }
+        }
+        ConnectionId { shard: self.settings.index, slot, generation }
     }
 
     /// Takes one input.
-    pub fn handle(&mut self, _now: Now, _input: Input) {
-        todo!()
-    }
-
-    /// Carries waiting publications to outboxes, as far as `budget` goes; true when some are left for the next turn.
-    pub fn advance(&mut self, _now: Now, _budget: TurnBudget) -> bool {
-        todo!()
+    pub fn handle(&mut self, now: Now, input: Input) {
+        match input {
+            Input::Received(connection, request) => self.receive(now, connection, request),
+            Input::Heard(connection) => self.heard(now, connection),
+            Input::WirePing(connection, payload) => {
+                self.heard(now, connection);
+                if self.open_session(connection) {
+                    let variant = self.profile(connection.slot).variant;
+                    self.outboxes.push_control(connection.slot, self.encoder.pong(variant, &payload));
+                }
+            }
+            Input::Answered(connection, answer) => self.answered(now, connection, answer),
+            Input::Close(connection, close) => {
+                if self.open_session(connection) {
+                    self.close(connection.slot, now, &close, "server");
+                }
+            }
+            Input::Gone(connection, code) => self.gone(connection, code),
+            Input::Publication(outgoing) => self.enqueue_publication(outgoing),
+            Input::Gap(scope, reason) => self.enqueue_gap(&scope, reason, now),
+            Input::Ready(channel) => self.ready(now, &channel),
+            Input::Evict { count, spread_ms } => self.evict(now, count, spread_ms),
+        }
     }
 
     /// The next connection with bytes to write, each once; call until `None` after every turn.
     pub fn next_dirty(&mut self) -> Option<ConnectionId> {
-        todo!()
+        while let Some(slot) = self.outboxes.next_dirty() {
+            if let Some(session) = self.sessions.get(slot as usize) {
+                return Some(ConnectionId { shard: self.settings.index, slot, generation: session.generation });
+            }
+        }
+        None
     }
 
-    /// Takes bytes of a connection's outbox. `cork` comes in empty; at most about 16 KiB are appended.
-    pub fn fill(&mut self, _connection: ConnectionId, _cork: &mut Vec<u8>) -> Fill {
-        todo!()
+    /// Takes bytes of a connection's outbox. `cork` comes in empty; at most about 16 KiB are appended. Call again after writing them,
+    /// until [`Fill::Empty`] or [`Fill::Finished`], or until the socket blocks.
+    pub fn fill(&mut self, connection: ConnectionId, cork: &mut Vec<u8>) -> Fill {
+        let Some(session) = self.sessions.get_mut(connection.slot as usize) else { return Fill::Empty };
+        if session.generation != connection.generation {
+            return Fill::Empty;
+        }
+        let fill = self.outboxes.fill(connection.slot, cork, &mut session.sequence, &*self.encoder);
+        match fill {
+            Fill::Finished => self.forget(connection.slot),
+            Fill::Empty if session.paused => self.resume(connection.slot),
+            _ => {}
+        }
+        fill
     }
 
     /// The socket took only a part: `rest` is what it left of the last [`Fill`]. The connection is written again after
     /// [`Shard::writable`].
-    pub fn blocked(&mut self, _now: Now, _connection: ConnectionId, _rest: Bytes) {
-        todo!()
+    pub fn blocked(&mut self, now: Now, connection: ConnectionId, rest: Bytes) {
+        if !self.is_current(connection) {
+            return;
+        }
+        let limits = self.profile(connection.slot).outbox;
+        if self.outboxes.block(connection.slot, rest, limits).is_err() {
+            self.too_slow(connection.slot, now);
+        }
     }
 
     /// The socket takes bytes again.
-    pub fn writable(&mut self, _connection: ConnectionId) {
-        todo!()
+    pub fn writable(&mut self, connection: ConnectionId) {
+        if self.is_current(connection) {
+            self.outboxes.writable(connection.slot);
+        }
     }
 
-    /// Whether the connection's commands are taken; false while too many wait for an answer or too much waits to be written.
-    pub fn may_read(&self, _connection: ConnectionId) -> bool {
-        todo!()
+    /// Whether the connection's commands are taken; false while too many wait for an answer or too much waits to be written. After a
+    /// `false`, [`Effect::Resume`] says when to go on.
+    pub fn may_read(&mut self, connection: ConnectionId) -> bool {
+        if !self.is_current(connection) {
+            return false;
+        }
+        let may = self.has_room(connection.slot);
+        if let Some(session) = self.sessions.get_mut(connection.slot as usize) {
+            session.paused = !may;
+        }
+        may
+    }
+
+    /// Takes the effects since the last call, oldest first.
+    pub fn effects(&mut self) -> std::vec::Drain<'_, Effect> {
+        self.effects.drain(..)
+    }
+
+    /// The counters.
+    pub fn counters(&mut self) -> &Counters {
+        self.counters.outbound_bytes = self.outboxes.held() as u64;
+        self.counters.waiting_publications = self.fanouts.waiting() as u64;
+        self.counters.channels.fill(0);
+        for (_, channel) in self.channels.iter() {
+            if let Some(count) = self.counters.channels.get_mut(usize::from(channel.policy.rule.0)) {
+                *count += 1;
+            }
+        }
+        &self.counters
+    }
+
+    /// Open and closing connections.
+    pub fn connections(&self) -> usize {
+        self.sessions.len()
+    }
+
+    fn has_room(&self, slot: u32) -> bool {
+        let Some(session) = self.sessions.get(slot as usize) else { return false };
+        let commands = session.commands.as_ref().map_or(0, |commands| commands.waiting.len());
+        // Half the bound: answers to what is already decoded must still fit, so that a client that asks faster than it reads is
+        // slowed down instead of closed.
+        let half = self.profile(slot).outbox.bytes as usize / 2;
+        commands < WAITING_COMMANDS && self.outboxes.waiting_bytes(slot) <= half
+    }
+
+    pub(crate) fn resume(&mut self, slot: u32) {
+        if !self.has_room(slot) {
+            return;
+        }
+        if let Some(session) = self.sessions.get_mut(slot as usize)
+            && session.paused
+        {
+            session.paused = false;
+            let connection =
+                ConnectionId { shard: self.settings.index, slot, generation: session.generation };
+            self.effects.push(Effect::Resume(connection));
+        }
+    }
+
+    pub(crate) fn is_current(&self, connection: ConnectionId) -> bool {
+        self.sessions
+            .get(connection.slot as usize)
+            .is_some_and(|session| session.generation == connection.generation)
+    }
+
+    pub(crate) fn open_session(&self, connection: ConnectionId) -> bool {
+        self.is_current(connection) && self.sessions[connection.slot as usize].is_open()
+    }
+
+    pub(crate) fn profile(&self, slot: u32) -> &Profile {
+        &self.profiles[usize::from(self.sessions[slot as usize].profile)]
+    }
+
+    /// Puts a message of the server into a connection's outbox.
+    pub(crate) fn say(&mut self, slot: u32, now: Now, reply_to: Option<rtgw_model::CommandId>, event: Event) {
+        let profile = self.profile(slot);
+        let (variant, limits) = (profile.variant, profile.outbox);
+        let bytes = self.encoder.message(variant, &Message { reply_to, timestamp: now.wall, event });
+        let frame = self.outboxes.frame(Frame { bytes, rule: None, numbered: None });
+        if self.outboxes.push(slot, frame, limits) == Err(Overflow) {
+            self.too_slow(slot, now);
+        }
+    }
+
+    /// Makes a subscription. The channel may not be carried yet.
+    pub(crate) fn join(
+        &mut self,
+        slot: u32,
+        grant: &Grant,
+        auto: bool,
+        filter: Option<Box<crate::filter::Filter>>,
+    ) -> ChannelIx {
+        let variant = self.profile(slot).variant;
+        let member = Member { slot, variant, filtered: filter.is_some() };
+        let (channel, place, first) = self.channels.join(grant.channel(), grant.policy(), member);
+        let rule = grant.policy().rule;
+        if first {
+            self.effects.push(Effect::Want(grant.channel().clone(), rule));
+        }
+        self.count_subscription(rule, 1);
+        let held = &mut self.sessions[slot as usize].subscriptions;
+        if held.len() == held.capacity() && held.len() < 4 {
+            held.reserve_exact(1);
+        }
+        held.push(Subscription { channel, place, auto, filter });
+        channel
+    }
+
+    fn count_subscription(&mut self, rule: RuleIx, change: i64) {
+        if let Some(count) = self.counters.subscriptions.get_mut(usize::from(rule.0)) {
+            *count = count.saturating_add_signed(change);
+        }
+    }
+
+    /// Ends the subscription at index `at` of the session.
+    pub(crate) fn leave(&mut self, slot: u32, at: usize) {
+        let held = self.sessions[slot as usize].subscriptions.swap_remove(at);
+        let (name, rule) = {
+            let channel = self.channels.get(held.channel);
+            (channel.name.clone(), channel.policy.rule)
+        };
+        let sessions = &mut self.sessions;
+        let last = self.channels.leave(held.channel, held.place, &mut |slot, channel, place| {
+            replace(sessions, slot, channel, place);
+        });
+        self.count_subscription(rule, -1);
+        if last {
+            self.effects.push(Effect::Unwant(name));
+        }
+    }
+
+    pub(crate) fn leave_all(&mut self, slot: u32) {
+        while let Some(at) = self.sessions[slot as usize].subscriptions.len().checked_sub(1) {
+            self.leave(slot, at);
+        }
+    }
+
+    /// The connection reads too slowly: what waits is dropped and it is told so by the close code.
+    pub(crate) fn too_slow(&mut self, slot: u32, now: Now) {
+        if !self.sessions[slot as usize].is_open() {
+            return;
+        }
+        let counters = &mut self.counters;
+        self.outboxes.shed(slot, |rule| counters.drop(rule, "slow_consumer", 1));
+        self.close(slot, now, &Close::new(CloseCode::SlowConsumer, "slow consumer; recover after reconnecting"), "server");
+    }
+
+    /// Begins the end: no more commands and publications, what waits goes first, then the close frame.
+    pub(crate) fn close(&mut self, slot: u32, now: Now, close: &Close, by: &'static str) {
+        let profile = self.profile(slot);
+        let (endpoint, variant) = (profile.endpoint, profile.variant);
+        self.leave_all(slot);
+        let deadline = now.at.plus(CLOSE_PATIENCE_MS);
+        let session = &mut self.sessions[slot as usize];
+        session.life = Life::Closing(deadline);
+        session.commands = None;
+        session.narrowing = None;
+        let generation = session.generation;
+        self.wheel.insert(deadline, slot, generation);
+        self.counters.connections[usize::from(endpoint.0)] -= 1;
+        self.counters.closing[usize::from(endpoint.0)] += 1;
+        self.counters.close(endpoint, close.code.code(), by);
+        let bytes = self.encoder.close(variant, close);
+        self.outboxes.push_last(slot, bytes);
+    }
+
+    /// The socket is gone.
+    fn gone(&mut self, connection: ConnectionId, code: Option<u16>) {
+        if !self.is_current(connection) {
+            return;
+        }
+        let endpoint = self.profile(connection.slot).endpoint;
+        if self.sessions[connection.slot as usize].is_open() {
+            let known = |code: u16| CloseCode::ALL.iter().any(|own| own.code() == code) || code == 1005;
+            match code {
+                Some(code) => self.counters.close(endpoint, if known(code) { code } else { 4999 }, "client"),
+                None => self.counters.close(endpoint, 0, "lost"),
+            }
+        }
+        self.forget(connection.slot);
+    }
+
+    /// Frees the slot.
+    fn forget(&mut self, slot: u32) {
+        self.leave_all(slot);
+        let endpoint = usize::from(self.profile(slot).endpoint.0);
+        let session = self.sessions.remove(slot as usize);
+        match session.life {
+            Life::Open => self.counters.connections[endpoint] -= 1,
+            Life::Closing(_) => self.counters.closing[endpoint] -= 1,
+        }
+        let counters = &mut self.counters;
+        self.outboxes.clear(slot, |rule| counters.drop(rule, "connection_lost", 1));
+        self.generations[slot as usize] = session.generation.wrapping_add(1);
+    }
+
+    fn evict(&mut self, now: Now, count: u32, spread_ms: u32) {
+        let slots = self.generations.len();
+        let mut left = count;
+        for _ in 0..slots {
+            if left == 0 {
+                break;
+            }
+            let slot = self.evict_from % slots;
+            self.evict_from = slot + 1;
+            if self.sessions.get(slot).is_some_and(Session::is_open) {
+                let after = self.random.u64(0..=u64::from(spread_ms));
+                self.close(slot as u32, now, &Close::restart(after), "server");
+                left -= 1;
+            }
+        }
     }
 
     /// Fires the timers due at `now`.
-    pub fn tick(&mut self, _now: Now) {
-        todo!()
+    pub fn tick(&mut self, now: Now) {
+        let mut due = Vec::new();
+        self.wheel.expire(now.at, &mut due);
+        for (slot, generation) in due {
+            let connection = ConnectionId { shard: self.settings.index, slot, generation };
+            if self.is_current(connection) {
+                self.look(slot, now);
+            }
+        }
     }
 
     /// When [`Shard::tick`] is due next.
     pub fn next_tick(&self) -> Option<Millis> {
-        todo!()
+        self.wheel.next_due()
     }
 
-    /// Takes the effects since the last call.
-    pub fn effects(&mut self) -> std::vec::Drain<'_, Effect> {
-        todo!()
+    /// Looks at a connection whose wheel entry came up.
+    fn look(&mut self, slot: u32, now: Now) {
+        let Profile { heartbeat, variant, .. } = *self.profile(slot);
+        let session = &mut self.sessions[slot as usize];
+        if let Life::Closing(deadline) = session.life {
+            if now.at >= deadline {
+                self.outboxes.abandon(slot);
+            }
+            return;
+        }
+        let heartbeat_due = session.heard.plus(heartbeat.interval_ms.into());
+        let timeout_due = session.heard.plus(heartbeat.timeout_ms.into());
+        let idle_due = (heartbeat.idle_ms > 0).then(|| session.spoke.plus(heartbeat.idle_ms.into()));
+        if now.at >= timeout_due {
+            return self.close(slot, now, &Close::new(CloseCode::TimedOut, "nothing heard in time"), "server");
+        }
+        if idle_due.is_some_and(|due| now.at >= due) {
+            return self.close(slot, now, &Close::new(CloseCode::TimedOut, "idle"), "server");
+        }
+        // A little early rather than looked at twice: silence is counted from the last answer, which came just after the last ping.
+        let interval = u64::from(heartbeat.interval_ms);
+        if !session.pinged && now.at.plus(interval / 8) >= heartbeat_due {
+            session.pinged = true;
+            self.outboxes.push_control(slot, self.encoder.ping(variant));
+        }
+        let session = &self.sessions[slot as usize];
+        let silence_due = if session.pinged { timeout_due.min(now.at.plus(interval)) } else { heartbeat_due };
+        let next = idle_due.map_or(silence_due, |idle| idle.min(silence_due));
+        self.wheel.insert(next, slot, session.generation);
     }
+}
 
-    /// The counters.
-    pub fn counters(&self) -> &Counters {
-        todo!()
+/// Notes that a subscription's place in its channel's list is another now.
+pub(crate) fn replace(sessions: &mut Slab<Session>, slot: u32, channel: ChannelIx, place: u32) {
+    if let Some(session) = sessions.get_mut(slot as usize)
+        && let Some(held) = session.subscription(channel)
+    {
+        session.subscriptions[held].place = place;
     }
 }

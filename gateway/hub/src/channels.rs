@@ -1,0 +1,167 @@
+//! The channels that this shard's connections hear, and who hears them.
+
+use std::sync::Arc;
+
+use rtgw_model::{ChannelName, ChannelPolicy, CommandId, Variant};
+use slab::Slab;
+
+/// Index of a channel in the shard.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(crate) struct ChannelIx(pub(crate) u32);
+
+/// A place in a channel's list of members; 8 bytes, because fan-out walks it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Member {
+    /// The connection's slot; [`Member::GONE`] where a member left while a fan-out stood in the list.
+    pub(crate) slot: u32,
+    pub(crate) variant: Variant,
+    /// The subscription has a filter to ask.
+    pub(crate) filtered: bool,
+}
+
+impl Member {
+    pub(crate) const GONE: u32 = u32::MAX;
+}
+
+/// A session that waits for the broker to carry the channel.
+#[derive(Debug)]
+pub(crate) struct Waiter {
+    pub(crate) slot: u32,
+    pub(crate) generation: u32,
+    pub(crate) id: Option<CommandId>,
+}
+
+/// One channel.
+#[derive(Debug)]
+pub(crate) struct Channel {
+    pub(crate) name: ChannelName,
+    pub(crate) policy: Arc<ChannelPolicy>,
+    pub(crate) members: Vec<Member>,
+    /// The broker carries it.
+    pub(crate) ready: bool,
+    pub(crate) waiters: Vec<Waiter>,
+    /// Fan-outs that still name this entry; it stays while there are any.
+    pub(crate) fanouts: u32,
+    /// A fan-out stands in the middle of `members`: places must not move.
+    pub(crate) walked: bool,
+    gone: u32,
+}
+
+impl Channel {
+    /// Members that are there.
+    pub(crate) fn present(&self) -> usize {
+        self.members.len() - self.gone as usize
+    }
+}
+
+/// All channels of a shard.
+#[derive(Debug, Default)]
+pub(crate) struct Channels {
+    entries: Slab<Channel>,
+    // The keys are chosen by clients, so the hash is seeded per process.
+    by_name: std::collections::HashMap<ChannelName, ChannelIx>,
+}
+
+/// Tells a session that its place in a channel's list is another now: `(slot, channel, place)`.
+pub(crate) type Moved<'a> = &'a mut dyn FnMut(u32, ChannelIx, u32);
+
+impl Channels {
+    pub(crate) fn find(&self, name: &str) -> Option<ChannelIx> {
+        self.by_name.get(name).copied()
+    }
+
+    pub(crate) fn get(&self, channel: ChannelIx) -> &Channel {
+        &self.entries[channel.0 as usize]
+    }
+
+    pub(crate) fn get_mut(&mut self, channel: ChannelIx) -> &mut Channel {
+        &mut self.entries[channel.0 as usize]
+    }
+
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (ChannelIx, &Channel)> {
+        self.entries.iter().map(|(at, channel)| (ChannelIx(at as u32), channel))
+    }
+
+    /// Adds a member; returns the channel, the member's place, and whether it is the first.
+    pub(crate) fn join(&mut self, name: &ChannelName, policy: &Arc<ChannelPolicy>, member: Member) -> (ChannelIx, u32, bool) {
+        let channel = match self.by_name.get(name) {
+            Some(&known) => known,
+            None => {
+                let fresh = Channel {
+                    name: name.clone(),
+                    policy: policy.clone(),
+                    members: Vec::new(),
+                    ready: false,
+                    waiters: Vec::new(),
+                    fanouts: 0,
+                    walked: false,
+                    gone: 0,
+                };
+                let channel = ChannelIx(self.entries.insert(fresh) as u32);
+                self.by_name.insert(name.clone(), channel);
+                channel
+            }
+        };
+        let entry = self.get_mut(channel);
+        let first = entry.present() == 0;
+        // The newest grant's policy holds for all: after a reload the rule may have moved.
+        entry.policy = policy.clone();
+        if entry.members.len() == entry.members.capacity() && entry.members.is_empty() {
+            // Channels of one member are the most common kind: no spare room.
+            entry.members.reserve_exact(1);
+        }
+        entry.members.push(member);
+        let place = (entry.members.len() - 1) as u32;
+        (channel, place, first)
+    }
+
+    /// Removes the member at `place`; returns whether it was the last. The entry of an empty channel goes unless a fan-out names it.
+    pub(crate) fn leave(&mut self, channel: ChannelIx, place: u32, moved: Moved<'_>) -> bool {
+        let entry = self.get_mut(channel);
+        if entry.walked {
+            entry.members[place as usize].slot = Member::GONE;
+            entry.gone += 1;
+        } else {
+            entry.members.swap_remove(place as usize);
+            if let Some(member) = entry.members.get(place as usize)
+                && member.slot != Member::GONE
+            {
+                moved(member.slot, channel, place);
+            }
+        }
+        let last = entry.present() == 0;
+        if last {
+            entry.ready = false;
+            self.collect(channel);
+        }
+        last
+    }
+
+    /// Ends a walk: places may move again.
+    pub(crate) fn settle(&mut self, channel: ChannelIx, moved: Moved<'_>) {
+        let entry = self.get_mut(channel);
+        entry.walked = false;
+        if entry.gone == 0 {
+            return;
+        }
+        entry.gone = 0;
+        entry.members.retain(|member| member.slot != Member::GONE);
+        for (place, member) in entry.members.iter().enumerate() {
+            moved(member.slot, channel, place as u32);
+        }
+    }
+
+    /// A fan-out names the channel no more.
+    pub(crate) fn release(&mut self, channel: ChannelIx) {
+        self.get_mut(channel).fanouts -= 1;
+        self.collect(channel);
+    }
+
+    fn collect(&mut self, channel: ChannelIx) {
+        let entry = self.get(channel);
+        if entry.present() == 0 && entry.fanouts == 0 && !entry.walked {
+            let entry = self.entries.remove(channel.0 as usize);
+            self.by_name.remove(entry.name.as_str());
+        }
+    }
+}

@@ -1,0 +1,287 @@
+//! Commands of a connection take effect in the order received: at most one question is open, the rest waits behind it.
+
+use std::collections::VecDeque;
+
+use rtgw_model::{
+    ChannelName, CommandId, ConnectionId, Denied, ErrorCode, Event, FilterLists, Intent, Now, Rejection, Request,
+};
+
+use crate::channels::Waiter;
+use crate::filter::{self, Filter};
+use crate::rate::Verdict;
+use crate::session::{Commands, InFlight};
+use crate::shard::Shard;
+use crate::{Answer, Ask, Effect, Grant, Question};
+use rtgw_model::{Close, CloseCode};
+
+impl Shard {
+    pub(crate) fn heard(&mut self, now: Now, connection: ConnectionId) {
+        if self.is_current(connection)
+            && let Some(session) = self.sessions.get_mut(connection.slot as usize)
+        {
+            session.heard = now.at;
+            session.pinged = false;
+        }
+    }
+
+    /// Takes a decoded message: refused above the rate, else carried out now or behind the open question.
+    pub(crate) fn receive(&mut self, now: Now, connection: ConnectionId, request: Result<Request, Rejection>) {
+        self.heard(now, connection);
+        if !self.open_session(connection) {
+            return;
+        }
+        let slot = connection.slot;
+        let rate = self.profile(slot).rate;
+        let session = &mut self.sessions[slot as usize];
+        session.spoke = now.at;
+        match rate.map_or(Verdict::Within, |rate| session.bucket.take(rate, now.at)) {
+            Verdict::Within => {}
+            Verdict::Above => {
+                let denied = Denied::new(ErrorCode::RateLimited, "too many messages; slow down");
+                let (id, name) = match request {
+                    Ok(request) => (request.id, request.intent.name()),
+                    Err(rejection) => (rejection.id, "unknown"),
+                };
+                return self.refuse(slot, now, id, name, denied);
+            }
+            Verdict::Abuse => {
+                let close = Close::new(CloseCode::RateLimited, "message rate exceeded");
+                return self.close(slot, now, &close, "server");
+            }
+        }
+        match &mut session.commands {
+            Some(commands) => commands.waiting.push_back(request),
+            None => self.execute(slot, now, request),
+        }
+    }
+
+    fn execute(&mut self, slot: u32, now: Now, request: Result<Request, Rejection>) {
+        let Request { id, intent } = match request {
+            Ok(request) => request,
+            Err(Rejection { id, denied }) => return self.refuse(slot, now, id, "unknown", denied),
+        };
+        let name = intent.name();
+        match intent {
+            Intent::Ping => self.reply(slot, now, id, name, Event::Pong),
+            Intent::Echo { binary, payload } => self.reply(slot, now, id, name, Event::Echo { binary, payload }),
+            Intent::Subscribe { channel, filters, .. } => self.subscribe(slot, now, id, channel, filters),
+            Intent::Unsubscribe { channel } => self.unsubscribe(slot, now, id, &channel),
+            Intent::Narrow(lists) => self.narrow(slot, now, id, lists, true),
+            Intent::Widen(lists) => self.narrow(slot, now, id, lists, false),
+            Intent::Publish { channel, event, data, ephemeral } => {
+                let question = Question::Publish { channel, event, data, ephemeral };
+                self.ask(slot, InFlight::Publish { id }, question);
+            }
+        }
+    }
+
+    fn reply(&mut self, slot: u32, now: Now, id: Option<CommandId>, name: &'static str, event: Event) {
+        let endpoint = self.profile(slot).endpoint;
+        self.counters.command(endpoint, name, "ok");
+        self.say(slot, now, id, event);
+    }
+
+    fn refuse(&mut self, slot: u32, now: Now, id: Option<CommandId>, name: &'static str, denied: Denied) {
+        let endpoint = self.profile(slot).endpoint;
+        self.counters.command(endpoint, name, denied.code.as_str());
+        self.say(slot, now, id, Event::Error(denied));
+    }
+
+    fn ask(&mut self, slot: u32, in_flight: InFlight, question: Question) {
+        let endpoint = self.profile(slot).endpoint;
+        let session = &mut self.sessions[slot as usize];
+        match &mut session.commands {
+            Some(commands) => commands.in_flight = in_flight,
+            None => session.commands = Some(Box::new(Commands { in_flight, waiting: VecDeque::new() })),
+        }
+        let ask = Ask {
+            connection: ConnectionId { shard: self.settings.index, slot, generation: session.generation },
+            key: session.key,
+            endpoint,
+            principal: session.principal.clone(),
+            question,
+        };
+        self.effects.push(Effect::Ask(Box::new(ask)));
+    }
+
+    fn subscribe(&mut self, slot: u32, now: Now, id: Option<CommandId>, channel: Box<str>, filters: FilterLists) {
+        let session = &self.sessions[slot as usize];
+        let held = self.channels.find(&channel).and_then(|known| Some((known, session.subscription(known)?)));
+        if let Some((known, at)) = held {
+            let policy = &self.channels.get(known).policy;
+            match Filter::explicit(&filters, policy) {
+                Ok(filter) => {
+                    self.set_filter(slot, at, filter, false);
+                    let event = Event::Subscribed { channel: self.channels.get(known).name.clone(), position: None };
+                    self.reply(slot, now, id, "subscribe", event);
+                }
+                Err(denied) => self.refuse(slot, now, id, "subscribe", denied),
+            }
+            return;
+        }
+        let limit = self.profile(slot).subscriptions;
+        if session.subscriptions.len() >= limit as usize {
+            let message = format!("this connection may hold {limit} subscriptions");
+            return self.refuse(slot, now, id, "subscribe", Denied::new(ErrorCode::TooManySubscriptions, message));
+        }
+        self.ask(slot, InFlight::Subscribe { id, filters }, Question::Subscribe(channel));
+    }
+
+    fn unsubscribe(&mut self, slot: u32, now: Now, id: Option<CommandId>, channel: &str) {
+        let name = match ChannelName::parse(channel) {
+            Ok(name) => name,
+            Err(why) => {
+                let denied = Denied::new(ErrorCode::BadRequest, format!("the channel name {why}"));
+                return self.refuse(slot, now, id, "unsubscribe", denied);
+            }
+        };
+        let session = &self.sessions[slot as usize];
+        if let Some(at) = self.channels.find(channel).and_then(|known| session.subscription(known)) {
+            self.leave(slot, at);
+        }
+        // Asked twice is answered twice: the state the client wanted holds.
+        self.reply(slot, now, id, "unsubscribe", Event::Unsubscribed { channel: name, reason: None });
+    }
+
+    fn narrow(&mut self, slot: u32, now: Now, id: Option<CommandId>, lists: FilterLists, more: bool) {
+        let name = if more { "subscribe" } else { "unsubscribe" };
+        match self.narrowed(slot, lists, more) {
+            Ok(current) => {
+                let event = if more { Event::Narrowed(current) } else { Event::Widened(current) };
+                self.reply(slot, now, id, name, event);
+            }
+            Err(denied) => self.refuse(slot, now, id, name, denied),
+        }
+    }
+
+    fn narrowed(&mut self, slot: u32, lists: FilterLists, more: bool) -> Result<FilterLists, Denied> {
+        let session = &self.sessions[slot as usize];
+        let autos: Vec<usize> =
+            (0..session.subscriptions.len()).filter(|&at| session.subscriptions[at].auto).collect();
+        if autos.is_empty() {
+            let message = "name a channel: this connection has no channels of its own to narrow";
+            return Err(Denied::new(ErrorCode::BadRequest, message));
+        }
+        let policies = || autos.iter().map(|&at| &self.channels.get(session.subscriptions[at].channel).policy);
+        let undeclared = |name: &str| !policies().any(|policy| filter::declared(policy, name));
+        if let Some((name, _)) = lists.0.iter().find(|(name, _)| undeclared(name)) {
+            return Err(filter::unknown(name));
+        }
+        let mut current = session.narrowing.as_deref().cloned().unwrap_or_default();
+        if more {
+            filter::add(&mut current, lists)?;
+        } else {
+            filter::take_away(&mut current, &lists);
+        }
+        let filters: Vec<_> = policies().map(|policy| Filter::declared_part(&current, policy)).collect();
+        for (at, filter) in autos.into_iter().zip(filters) {
+            self.set_filter(slot, at, filter, true);
+        }
+        self.sessions[slot as usize].narrowing = (!current.is_empty()).then(|| Box::new(current.clone()));
+        Ok(current)
+    }
+
+    /// Replaces the filter of a held subscription; a filter of its own takes an automatic one out of narrowing.
+    fn set_filter(&mut self, slot: u32, at: usize, filter: Option<Box<Filter>>, auto: bool) {
+        let held = &mut self.sessions[slot as usize].subscriptions[at];
+        let member = &mut self.channels.get_mut(held.channel).members[held.place as usize];
+        member.filtered = filter.is_some();
+        held.filter = filter;
+        held.auto &= auto;
+    }
+
+    /// Takes the answer to the open question.
+    pub(crate) fn answered(&mut self, now: Now, connection: ConnectionId, answer: Answer) {
+        if !self.open_session(connection) {
+            return;
+        }
+        let slot = connection.slot;
+        let Some(commands) = &mut self.sessions[slot as usize].commands else { return };
+        let placeholder = InFlight::Publish { id: None };
+        match (std::mem::replace(&mut commands.in_flight, placeholder), answer) {
+            (InFlight::Subscribe { id, filters }, Answer::Subscribe(Ok(grant))) => {
+                if self.granted(slot, now, id, &filters, &grant) {
+                    return;
+                }
+            }
+            (InFlight::Subscribe { id, .. }, Answer::Subscribe(Err(denied))) => {
+                self.refuse(slot, now, id, "subscribe", denied);
+            }
+            (InFlight::Publish { id }, Answer::Published(Ok((channel, given)))) => {
+                self.reply(slot, now, id, "publish", Event::Published { channel, id: given, offset: None });
+            }
+            (InFlight::Publish { id }, Answer::Published(Err(denied))) => {
+                self.refuse(slot, now, id, "publish", denied);
+            }
+            (open, _) => {
+                // Not the answer to what is open: a reply that came late. The question stays open.
+                if let Some(commands) = &mut self.sessions[slot as usize].commands {
+                    commands.in_flight = open;
+                }
+                return;
+            }
+        }
+        self.proceed(slot, now);
+    }
+
+    /// Subscribes; true while the broker has still to say that it carries the channel.
+    fn granted(&mut self, slot: u32, now: Now, id: Option<CommandId>, filters: &FilterLists, grant: &Grant) -> bool {
+        let filter = match Filter::explicit(filters, grant.policy()) {
+            Ok(filter) => filter,
+            Err(denied) => {
+                self.refuse(slot, now, id, "subscribe", denied);
+                return false;
+            }
+        };
+        let channel = self.join(slot, grant, false, filter);
+        let generation = self.sessions[slot as usize].generation;
+        let entry = self.channels.get_mut(channel);
+        if entry.ready {
+            let event = Event::Subscribed { channel: grant.channel().clone(), position: None };
+            self.reply(slot, now, id, "subscribe", event);
+            return false;
+        }
+        entry.waiters.push(Waiter { slot, generation, id });
+        if let Some(commands) = &mut self.sessions[slot as usize].commands {
+            commands.in_flight = InFlight::Ready(grant.channel().clone());
+        }
+        true
+    }
+
+    /// The broker carries the channel: whoever waited for that is subscribed.
+    pub(crate) fn ready(&mut self, now: Now, channel: &ChannelName) {
+        let Some(known) = self.channels.find(channel.as_str()) else { return };
+        let entry = self.channels.get_mut(known);
+        entry.ready = true;
+        for Waiter { slot, generation, id } in std::mem::take(&mut entry.waiters) {
+            let connection = ConnectionId { shard: self.settings.index, slot, generation };
+            let waits = |shard: &Self| {
+                let commands = shard.sessions[slot as usize].commands.as_ref();
+                commands.is_some_and(|commands| matches!(&commands.in_flight, InFlight::Ready(name) if name == channel))
+            };
+            if self.open_session(connection) && waits(self) {
+                self.reply(slot, now, id, "subscribe", Event::Subscribed { channel: channel.clone(), position: None });
+                self.proceed(slot, now);
+            }
+        }
+    }
+
+    /// The open question is settled: carries out what waits, up to the next question.
+    fn proceed(&mut self, slot: u32, now: Now) {
+        let Some(mut commands) = self.sessions[slot as usize].commands.take() else { return };
+        while let Some(request) = commands.waiting.pop_front() {
+            self.execute(slot, now, request);
+            let session = &mut self.sessions[slot as usize];
+            if !session.is_open() {
+                return;
+            }
+            if let Some(opened) = &mut session.commands {
+                opened.waiting = commands.waiting;
+                break;
+            }
+        }
+        if self.sessions[slot as usize].paused {
+            self.resume(slot);
+        }
+    }
+}

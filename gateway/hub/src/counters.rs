@@ -1,0 +1,62 @@
+//! What a shard counts: plain numbers, because only its own thread writes them.
+
+use std::collections::BTreeMap;
+
+use rtgw_model::{EndpointIx, RuleIx};
+
+/// Counts since the start and gauges of now; plain numbers, read between turns.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Counters {
+    /// Open connections, by endpoint.
+    pub connections: Vec<u64>,
+    /// Connections whose close is under way, by endpoint.
+    pub closing: Vec<u64>,
+    /// Held subscriptions, by rule.
+    pub subscriptions: Vec<u64>,
+    /// Channels with a member in this shard, by rule.
+    pub channels: Vec<u64>,
+    /// Publications put into outboxes, by `endpoint * rules + rule`.
+    pub deliveries: Vec<u64>,
+    /// Commands taken, by `(endpoint, intent name, "ok" or an error code)`.
+    pub commands: BTreeMap<(u16, &'static str, &'static str), u64>,
+    /// Ends of connections, by `(endpoint, code, "server" or "client" or "lost")`; the code is 0 where none was seen and 4999 stands
+    /// for a client's code outside the table, so that labels stay bounded.
+    pub closes: BTreeMap<(u16, u16, &'static str), u64>,
+    /// Publications that were meant for a connection and dropped, by `(rule, reason)`.
+    pub dropped: BTreeMap<(u16, &'static str), u64>,
+    /// Gap markers put into outboxes, by `(rule, reason)`.
+    pub gaps: BTreeMap<(u16, &'static str), u64>,
+    /// Bytes waiting in the outboxes of blocked connections.
+    pub outbound_bytes: u64,
+    /// Publications waiting to be fanned out.
+    pub waiting_publications: u64,
+}
+
+impl Counters {
+    pub(crate) fn new(endpoints: usize, rules: usize) -> Self {
+        Self {
+            connections: vec![0; endpoints],
+            closing: vec![0; endpoints],
+            subscriptions: vec![0; rules],
+            channels: vec![0; rules],
+            deliveries: vec![0; endpoints * rules],
+            ..Self::default()
+        }
+    }
+
+    pub(crate) fn command(&mut self, endpoint: EndpointIx, name: &'static str, result: &'static str) {
+        *self.commands.entry((endpoint.0, name, result)).or_default() += 1;
+    }
+
+    pub(crate) fn close(&mut self, endpoint: EndpointIx, code: u16, by: &'static str) {
+        *self.closes.entry((endpoint.0, code, by)).or_default() += 1;
+    }
+
+    pub(crate) fn drop(&mut self, rule: RuleIx, reason: &'static str, count: u64) {
+        *self.dropped.entry((rule.0, reason)).or_default() += count;
+    }
+
+    pub(crate) fn gap(&mut self, rule: RuleIx, reason: &'static str) {
+        *self.gaps.entry((rule.0, reason)).or_default() += 1;
+    }
+}

@@ -1,0 +1,307 @@
+//! Carrying publications to members: in the order of their channels, within a budget per turn, resumable in the middle.
+//!
+//! Publications wait in one queue. Neighbours for the same channel share one walk over its members, so that what arrives together
+//! leaves in one write per connection. A walk that exceeds the turn's budget stops between two members and goes on next turn; others
+//! may overtake it where they share no channel with it or with each other, so that one huge channel delays nobody else's order or time.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use rtgw_model::{
+    ConnectionId, Event, GapReason, Message, Now, OutboxLimits, Outgoing, RuleIx, Timestamp, Variant,
+};
+use smallvec::SmallVec;
+
+use crate::GapScope;
+use crate::channels::{ChannelIx, Channels, Member};
+use crate::outbox::{Frame, FrameIx};
+use crate::shard::{Shard, TurnBudget, replace};
+
+/// Most publications that share a walk.
+const SHARED: usize = 64;
+/// Waiting fan-outs that are looked at for overtaking in one turn.
+const OVERTAKING: usize = 256;
+
+#[derive(Debug)]
+enum Content {
+    /// For one channel: any number in their order; for several channels: one.
+    Publications(SmallVec<[Arc<Outgoing>; 1]>),
+    Gap(GapReason, Timestamp),
+}
+
+#[derive(Debug)]
+struct Fanout {
+    /// The channels that have members here, each with its index in the publication's list.
+    channels: SmallVec<[(ChannelIx, u16); 1]>,
+    content: Content,
+    /// Tells this multi-channel fan-out's members apart from earlier ones'; 0 for a single channel.
+    stamp: u32,
+    /// The walk: which channel, which place, where its members ended when it began.
+    channel: usize,
+    place: usize,
+    end: Option<usize>,
+}
+
+/// Fan-outs that wait or are under way.
+#[derive(Debug, Default)]
+pub(crate) struct Fanouts {
+    queue: VecDeque<Fanout>,
+    stamp: u32,
+    /// Frames of the current walk by (publication, variant): resolved once per walk and turn.
+    frames: Vec<Option<FrameIx>>,
+    overflowed: Vec<u32>,
+}
+
+impl Fanouts {
+    pub(crate) fn waiting(&self) -> usize {
+        let count = |fanout: &Fanout| match &fanout.content {
+            Content::Publications(publications) => publications.len(),
+            Content::Gap(..) => 0,
+        };
+        self.queue.iter().map(count).sum()
+    }
+
+    fn push(&mut self, channels: &mut Channels, fanout: Fanout) {
+        for &(channel, _) in &fanout.channels {
+            channels.get_mut(channel).fanouts += 1;
+        }
+        self.queue.push_back(fanout);
+    }
+}
+
+/// What is left of a turn.
+struct Left {
+    connections: usize,
+    deliveries: usize,
+}
+
+impl Left {
+    fn is_spent(&self) -> bool {
+        self.connections == 0 || self.deliveries == 0
+    }
+}
+
+impl Shard {
+    pub(crate) fn enqueue_publication(&mut self, outgoing: Arc<Outgoing>) {
+        let mut known: SmallVec<[(ChannelIx, u16); 1]> = SmallVec::new();
+        for (at, name) in outgoing.publication().channels.iter().enumerate() {
+            if let Some(channel) = self.channels.find(name.as_str())
+                && self.channels.get(channel).present() > 0
+            {
+                known.push((channel, at as u16));
+            }
+        }
+        if known.is_empty() {
+            return;
+        }
+        if let [channel] = known[..]
+            && let Some(Fanout { channels, content: Content::Publications(shared), end: None, channel: 0, .. }) =
+                self.fanouts.queue.back_mut()
+            && channels[..] == [channel]
+            && shared.len() < SHARED
+        {
+            shared.push(outgoing);
+            return;
+        }
+        let mut stamp = 0;
+        if known.len() > 1 {
+            self.fanouts.stamp = self.fanouts.stamp.checked_add(1).unwrap_or(1);
+            stamp = self.fanouts.stamp;
+        }
+        let content = Content::Publications(smallvec::smallvec![outgoing]);
+        let fanout = Fanout { channels: known, content, stamp, channel: 0, place: 0, end: None };
+        self.fanouts.push(&mut self.channels, fanout);
+    }
+
+    pub(crate) fn enqueue_gap(&mut self, scope: &GapScope, reason: GapReason, now: Now) {
+        let concerned: Vec<ChannelIx> = match scope {
+            GapScope::Channels(names) => names.iter().filter_map(|name| self.channels.find(name.as_str())).collect(),
+            GapScope::Rules(rules) => {
+                let hit = |rule: RuleIx| rules.contains(&rule);
+                self.channels.iter().filter(|(_, channel)| hit(channel.policy.rule)).map(|(at, _)| at).collect()
+            }
+            GapScope::All => self.channels.iter().map(|(at, _)| at).collect(),
+        };
+        for channel in concerned {
+            let content = Content::Gap(reason, now.wall);
+            let channels = smallvec::smallvec![(channel, 0)];
+            let fanout = Fanout { channels, content, stamp: 0, channel: 0, place: 0, end: None };
+            self.fanouts.push(&mut self.channels, fanout);
+        }
+    }
+
+    /// Carries waiting publications to outboxes, as far as `budget` goes; true when some are left for the next turn.
+    pub fn advance(&mut self, now: Now, budget: TurnBudget) -> bool {
+        let mut left = Left { connections: budget.connections.max(1), deliveries: budget.deliveries.max(1) };
+        while !left.is_spent() {
+            let Some(mut fanout) = self.fanouts.queue.pop_front() else { break };
+            if self.walk(now, &mut fanout, &mut left) {
+                self.finish(&fanout);
+            } else {
+                self.fanouts.queue.push_front(fanout);
+            }
+        }
+        if !self.fanouts.queue.is_empty() {
+            self.overtake(now, budget);
+        }
+        !self.fanouts.queue.is_empty()
+    }
+
+    /// Carries small fan-outs past the unfinished one in front, with a budget of their own of the same size.
+    fn overtake(&mut self, now: Now, budget: TurnBudget) {
+        let mut left = Left { connections: budget.connections.max(1), deliveries: budget.deliveries.max(1) };
+        let mut blocked: Vec<ChannelIx> = Vec::new();
+        let mut at = 0;
+        for _ in 0..OVERTAKING {
+            let Some(fanout) = self.fanouts.queue.get(at) else { break };
+            let size: usize = fanout.channels.iter().map(|(channel, _)| self.channels.get(*channel).present()).sum();
+            let count = match &fanout.content {
+                Content::Publications(publications) => publications.len(),
+                Content::Gap(..) => 1,
+            };
+            // Fan-outs for several channels stay in line: their once-per-connection mark belongs to one walk at a time.
+            let may = at > 0
+                && fanout.channels.len() == 1
+                && size <= left.connections
+                && size * count <= left.deliveries
+                && !fanout.channels.iter().any(|(channel, _)| blocked.contains(channel));
+            if !may {
+                blocked.extend(fanout.channels.iter().map(|(channel, _)| *channel));
+                at += 1;
+                continue;
+            }
+            let Some(mut fanout) = self.fanouts.queue.remove(at) else { break };
+            // Bounded by its size above, so it finishes.
+            let mut own = Left { connections: usize::MAX, deliveries: usize::MAX };
+            self.walk(now, &mut fanout, &mut own);
+            left.connections = left.connections.saturating_sub(size);
+            left.deliveries = left.deliveries.saturating_sub(size * count);
+            self.finish(&fanout);
+            if left.is_spent() {
+                break;
+            }
+        }
+    }
+
+    fn finish(&mut self, fanout: &Fanout) {
+        for &(channel, _) in &fanout.channels {
+            self.channels.release(channel);
+        }
+    }
+
+    /// Walks on; true when every member of every channel has been reached.
+    fn walk(&mut self, now: Now, fanout: &mut Fanout, left: &mut Left) -> bool {
+        while let Some(&(channel, shown)) = fanout.channels.get(fanout.channel) {
+            let entry = self.channels.get_mut(channel);
+            let end = *fanout.end.get_or_insert(entry.members.len());
+            entry.walked = true;
+            self.fanouts.frames.clear();
+            while fanout.place < end && !left.is_spent() {
+                let member = self.channels.get(channel).members[fanout.place];
+                fanout.place += 1;
+                if member.slot != Member::GONE {
+                    self.reach(fanout, channel, shown, member, left);
+                }
+            }
+            for slot in std::mem::take(&mut self.fanouts.overflowed) {
+                self.too_slow(slot, now);
+            }
+            if fanout.place < end {
+                return false;
+            }
+            let sessions = &mut self.sessions;
+            self.channels.settle(channel, &mut |slot, channel, place| replace(sessions, slot, channel, place));
+            fanout.channel += 1;
+            fanout.place = 0;
+            fanout.end = None;
+        }
+        true
+    }
+
+    /// Puts what the fan-out carries into one member's outbox.
+    fn reach(&mut self, fanout: &Fanout, channel: ChannelIx, shown: u16, member: Member, left: &mut Left) {
+        let session = &mut self.sessions[member.slot as usize];
+        let limits = self.profiles[usize::from(session.profile)].outbox;
+        let endpoint = self.profiles[usize::from(session.profile)].endpoint;
+        let rule = self.channels.get(channel).policy.rule;
+        let publications = match &fanout.content {
+            Content::Publications(publications) => publications,
+            Content::Gap(reason, at) => {
+                self.counters.gap(rule, reason.as_str());
+                let frame = self.gap_frame(channel, member.variant, *reason, *at);
+                self.deliver(member.slot, frame, limits, left);
+                return;
+            }
+        };
+        let filter = member.filtered.then(|| session.subscription(channel)).flatten();
+        let variants = self.encoder.variants();
+        for (at, outgoing) in publications.iter().enumerate() {
+            let session = &mut self.sessions[member.slot as usize];
+            let publication = outgoing.publication();
+            let filter = filter.and_then(|held| session.subscriptions[held].filter.as_deref());
+            if filter.is_some_and(|filter| !filter.matches(publication)) {
+                continue;
+            }
+            if let Some(except) = publication.except
+                && except == (ConnectionId { shard: self.settings.index, slot: member.slot, generation: session.generation })
+            {
+                continue;
+            }
+            if fanout.stamp != 0 && std::mem::replace(&mut session.reached, fanout.stamp) == fanout.stamp {
+                continue;
+            }
+            let cell = at * variants + usize::from(member.variant.0);
+            let frame = match self.fanouts.frames.get(cell).copied().flatten() {
+                Some(frame) => frame,
+                None => self.publication_frame(outgoing, member.variant, shown, rule, cell),
+            };
+            if !self.deliver(member.slot, frame, limits, left) {
+                self.counters.drop(rule, "slow_consumer", 1);
+                continue;
+            }
+            let tally = usize::from(endpoint.0) * self.settings.rules + usize::from(rule.0);
+            if let Some(count) = self.counters.deliveries.get_mut(tally) {
+                *count += 1;
+            }
+        }
+    }
+
+    /// Whether the outbox took the frame; a connection whose outbox is full is closed when the walk pauses.
+    fn deliver(&mut self, slot: u32, frame: FrameIx, limits: OutboxLimits, left: &mut Left) -> bool {
+        left.deliveries = left.deliveries.saturating_sub(1);
+        let pushed = self.outboxes.push(slot, frame, limits);
+        match pushed {
+            Ok(dirty) => left.connections = left.connections.saturating_sub(usize::from(dirty)),
+            Err(_) if self.fanouts.overflowed.last() != Some(&slot) => self.fanouts.overflowed.push(slot),
+            Err(_) => {}
+        }
+        pushed.is_ok()
+    }
+
+    fn publication_frame(&mut self, outgoing: &Outgoing, variant: Variant, shown: u16, rule: RuleIx, cell: usize) -> FrameIx {
+        let bytes = outgoing.frame(variant, usize::from(shown), &*self.encoder).clone();
+        let numbered = self.encoder.numbers(variant).then_some(variant);
+        let frame = self.outboxes.frame(Frame { bytes, rule: Some(rule), numbered });
+        if self.fanouts.frames.len() <= cell {
+            self.fanouts.frames.resize(cell + 1, None);
+        }
+        self.fanouts.frames[cell] = Some(frame);
+        frame
+    }
+
+    fn gap_frame(&mut self, channel: ChannelIx, variant: Variant, reason: GapReason, timestamp: Timestamp) -> FrameIx {
+        let cell = usize::from(variant.0);
+        if let Some(frame) = self.fanouts.frames.get(cell).copied().flatten() {
+            return frame;
+        }
+        let event = Event::Gap { channel: self.channels.get(channel).name.clone(), reason };
+        let bytes: Bytes = self.encoder.message(variant, &Message { reply_to: None, timestamp, event });
+        let frame = self.outboxes.frame(Frame { bytes, rule: None, numbered: None });
+        if self.fanouts.frames.len() <= cell {
+            self.fanouts.frames.resize(cell + 1, None);
+        }
+        self.fanouts.frames[cell] = Some(frame);
+        frame
+    }
+}

@@ -1,0 +1,131 @@
+//! One connection as the shard remembers it. Small, because there are many and most are idle.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use rtgw_model::{
+    Admission, ChannelName, CommandId, ConnectionKey, EndpointIx, FilterLists, Heartbeat, InboundRate, Millis,
+    OutboxLimits, Principal, Rejection, Request, Variant,
+};
+
+use crate::channels::ChannelIx;
+use crate::filter::Filter;
+use crate::rate::Bucket;
+
+/// Decoded commands that may wait behind a question before the socket is not read any more.
+pub(crate) const WAITING_COMMANDS: usize = 32;
+
+/// What the connections of an endpoint have in common; a handful exist, so sessions hold an index.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Profile {
+    pub(crate) endpoint: EndpointIx,
+    pub(crate) variant: Variant,
+    pub(crate) heartbeat: Heartbeat,
+    pub(crate) outbox: OutboxLimits,
+    pub(crate) rate: Option<InboundRate>,
+    pub(crate) subscriptions: u32,
+}
+
+impl Profile {
+    pub(crate) fn of(admission: &Admission) -> Self {
+        Self {
+            endpoint: admission.endpoint,
+            variant: admission.variant,
+            heartbeat: admission.heartbeat,
+            outbox: admission.outbox,
+            rate: admission.rate,
+            subscriptions: admission.subscriptions,
+        }
+    }
+}
+
+/// Where a session is in its life.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Life {
+    /// Hears and speaks.
+    Open,
+    /// Its close frame is in the outbox; given up at this time.
+    Closing(Millis),
+}
+
+/// A held subscription.
+#[derive(Debug)]
+pub(crate) struct Subscription {
+    pub(crate) channel: ChannelIx,
+    /// Its place in the channel's list of members.
+    pub(crate) place: u32,
+    /// Made by the endpoint: `subscribe` without a channel narrows it.
+    pub(crate) auto: bool,
+    pub(crate) filter: Option<Box<Filter>>,
+}
+
+/// The one question of a session that is open.
+#[derive(Debug)]
+pub(crate) enum InFlight {
+    /// May it subscribe? With the lists to filter by.
+    Subscribe { id: Option<CommandId>, filters: FilterLists },
+    /// It may; the broker does not carry the channel yet.
+    Ready(ChannelName),
+    /// May it publish, and under which id?
+    Publish { id: Option<CommandId> },
+}
+
+/// Commands of a session that wait; exists only while a question is open.
+#[derive(Debug)]
+pub(crate) struct Commands {
+    pub(crate) in_flight: InFlight,
+    pub(crate) waiting: VecDeque<Result<Request, Rejection>>,
+}
+
+/// One connection.
+#[derive(Debug)]
+pub(crate) struct Session {
+    pub(crate) key: ConnectionKey,
+    pub(crate) principal: Arc<Principal>,
+    pub(crate) generation: u32,
+    pub(crate) profile: u16,
+    pub(crate) life: Life,
+    /// The socket was told to wait: more commands or answers than the session may hold.
+    pub(crate) paused: bool,
+    /// A ping went out after `heard` and nothing came since.
+    pub(crate) pinged: bool,
+    pub(crate) heard: Millis,
+    pub(crate) spoke: Millis,
+    pub(crate) bucket: Bucket,
+    /// The last multi-channel fan-out that reached it: such a publication arrives once.
+    pub(crate) reached: u32,
+    pub(crate) sequence: u64,
+    pub(crate) subscriptions: Vec<Subscription>,
+    pub(crate) narrowing: Option<Box<FilterLists>>,
+    pub(crate) commands: Option<Box<Commands>>,
+}
+
+impl Session {
+    pub(crate) fn new(admission: &Admission, profile: u16, generation: u32, now: Millis, rate: Option<InboundRate>) -> Self {
+        Self {
+            key: admission.key,
+            principal: admission.principal.clone(),
+            generation,
+            profile,
+            life: Life::Open,
+            paused: false,
+            pinged: false,
+            heard: now,
+            spoke: now,
+            bucket: Bucket::full(rate, now),
+            reached: 0,
+            sequence: 0,
+            subscriptions: Vec::new(),
+            narrowing: None,
+            commands: None,
+        }
+    }
+
+    pub(crate) fn is_open(&self) -> bool {
+        self.life == Life::Open
+    }
+
+    pub(crate) fn subscription(&self, channel: ChannelIx) -> Option<usize> {
+        self.subscriptions.iter().position(|held| held.channel == channel)
+    }
+}
