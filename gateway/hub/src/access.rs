@@ -39,7 +39,12 @@ pub enum Verdict {
 /// The rules of one running configuration.
 pub trait Rules {
     /// The first rule whose pattern fits `channel`, and what it says; `None` when no rule declares the channel.
-    fn decide(&self, action: Action, channel: &ChannelName, asker: &Asker<'_>) -> Option<(Arc<ChannelPolicy>, Verdict)>;
+    fn decide(
+        &self,
+        action: Action,
+        channel: &ChannelName,
+        asker: &Asker<'_>,
+    ) -> Option<(Arc<ChannelPolicy>, Verdict)>;
 }
 
 /// Proof that a channel may be heard or spoken on; made only by this module.
@@ -76,10 +81,13 @@ pub fn ask(rules: &dyn Rules, action: Action, channel: &str, asker: &Asker<'_>) 
         .map_err(|why| Denied::new(ErrorCode::BadRequest, format!("the channel name {why}")))?;
     match rules.decide(action, &channel, asker) {
         None => Err(Denied::new(ErrorCode::UnknownChannel, "no channel of that name is declared")),
-        Some((_, Verdict::Deny)) => Err(Denied::new(ErrorCode::Forbidden, match action {
-            Action::Subscribe => "the channel's rule does not let this connection subscribe",
-            Action::Publish => "the channel's rule does not let this connection publish",
-        })),
+        Some((_, Verdict::Deny)) => Err(Denied::new(
+            ErrorCode::Forbidden,
+            match action {
+                Action::Subscribe => "the channel's rule does not let this connection subscribe",
+                Action::Publish => "the channel's rule does not let this connection publish",
+            },
+        )),
         Some((policy, Verdict::Allow)) => Ok(Grant { channel, policy, action }),
     }
 }
@@ -108,7 +116,9 @@ mod tests {
             query: "".into(),
         };
         let asker = Asker { key: ConnectionKey(1), endpoint: EndpointIx(0), principal: &principal };
-        let code = |rules: One, name| ask(&rules, Action::Subscribe, name, &asker).map_err(|denied| denied.code).err();
+        let code = |rules: One, name| {
+            ask(&rules, Action::Subscribe, name, &asker).map_err(|denied| denied.code).err()
+        };
         assert_eq!(code(One(Some(Verdict::Allow)), "p"), None);
         assert_eq!(code(One(Some(Verdict::Deny)), "p"), Some(ErrorCode::Forbidden));
         assert_eq!(code(One(None), "p"), Some(ErrorCode::UnknownChannel));

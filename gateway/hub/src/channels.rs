@@ -29,6 +29,7 @@ pub(crate) struct Waiter {
     pub(crate) slot: u32,
     pub(crate) generation: u32,
     pub(crate) id: Option<CommandId>,
+    pub(crate) recovered: Option<bool>,
 }
 
 /// One channel.
@@ -83,7 +84,12 @@ impl Channels {
     }
 
     /// Adds a member; returns the channel, the member's place, and whether it is the first.
-    pub(crate) fn join(&mut self, name: &ChannelName, policy: &Arc<ChannelPolicy>, member: Member) -> (ChannelIx, u32, bool) {
+    pub(crate) fn join(
+        &mut self,
+        name: &ChannelName,
+        policy: &Arc<ChannelPolicy>,
+        member: Member,
+    ) -> (ChannelIx, u32, bool) {
         let channel = match self.by_name.get(name) {
             Some(&known) => known,
             None => {

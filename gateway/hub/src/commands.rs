@@ -3,16 +3,23 @@
 use std::collections::VecDeque;
 
 use rtgw_model::{
-    ChannelName, CommandId, ConnectionId, Denied, ErrorCode, Event, FilterLists, Intent, Now, Rejection, Request,
+    ChannelName, CommandId, ConnectionId, Denied, ErrorCode, Event, FilterLists, Intent, Now, Rejection,
+    Request,
 };
 
-use crate::channels::Waiter;
+use crate::channels::{Channel, Waiter};
 use crate::filter::{self, Filter};
 use crate::rate::Verdict;
 use crate::session::{Commands, InFlight};
 use crate::shard::Shard;
 use crate::{Answer, Ask, Effect, Grant, Question};
 use rtgw_model::{Close, CloseCode};
+
+/// What the answer to a subscribe repeats.
+struct Waiting {
+    id: Option<CommandId>,
+    recovered: Option<bool>,
+}
 
 impl Shard {
     pub(crate) fn heard(&mut self, now: Now, connection: ConnectionId) {
@@ -25,7 +32,12 @@ impl Shard {
     }
 
     /// Takes a decoded message: refused above the rate, else carried out now or behind the open question.
-    pub(crate) fn receive(&mut self, now: Now, connection: ConnectionId, request: Result<Request, Rejection>) {
+    pub(crate) fn receive(
+        &mut self,
+        now: Now,
+        connection: ConnectionId,
+        request: Result<Request, Rejection>,
+    ) {
         self.heard(now, connection);
         if !self.open_session(connection) {
             return;
@@ -63,8 +75,14 @@ impl Shard {
         let name = intent.name();
         match intent {
             Intent::Ping => self.reply(slot, now, id, name, Event::Pong),
-            Intent::Echo { binary, payload } => self.reply(slot, now, id, name, Event::Echo { binary, payload }),
-            Intent::Subscribe { channel, filters, .. } => self.subscribe(slot, now, id, channel, filters),
+            Intent::Echo { binary, payload } => {
+                self.reply(slot, now, id, name, Event::Echo { binary, payload })
+            }
+            Intent::Subscribe { channel, filters, recover } => {
+                // No channel keeps history in this version, so the truthful answer to a wish to recover is no.
+                let recovered = recover.then_some(false);
+                self.subscribe(slot, now, InFlight::Subscribe { id, filters, recovered }, channel);
+            }
             Intent::Unsubscribe { channel } => self.unsubscribe(slot, now, id, &channel),
             Intent::Narrow(lists) => self.narrow(slot, now, id, lists, true),
             Intent::Widen(lists) => self.narrow(slot, now, id, lists, false),
@@ -104,27 +122,29 @@ impl Shard {
         self.effects.push(Effect::Ask(Box::new(ask)));
     }
 
-    fn subscribe(&mut self, slot: u32, now: Now, id: Option<CommandId>, channel: Box<str>, filters: FilterLists) {
+    fn subscribe(&mut self, slot: u32, now: Now, in_flight: InFlight, channel: Box<str>) {
         let session = &self.sessions[slot as usize];
         let held = self.channels.find(&channel).and_then(|known| Some((known, session.subscription(known)?)));
-        if let Some((known, at)) = held {
-            let policy = &self.channels.get(known).policy;
-            match Filter::explicit(&filters, policy) {
-                Ok(filter) => {
-                    self.set_filter(slot, at, filter, false);
-                    let event = Event::Subscribed { channel: self.channels.get(known).name.clone(), position: None };
-                    self.reply(slot, now, id, "subscribe", event);
-                }
-                Err(denied) => self.refuse(slot, now, id, "subscribe", denied),
-            }
-            return;
-        }
         let limit = self.profile(slot).subscriptions;
-        if session.subscriptions.len() >= limit as usize {
-            let message = format!("this connection may hold {limit} subscriptions");
-            return self.refuse(slot, now, id, "subscribe", Denied::new(ErrorCode::TooManySubscriptions, message));
+        match (held, in_flight) {
+            (Some((known, at)), InFlight::Subscribe { id, filters, recovered }) => {
+                let Channel { policy, name, .. } = self.channels.get(known);
+                match Filter::explicit(&filters, policy) {
+                    Ok(filter) => {
+                        let event = Event::Subscribed { channel: name.clone(), position: None, recovered };
+                        self.set_filter(slot, at, filter, false);
+                        self.reply(slot, now, id, "subscribe", event);
+                    }
+                    Err(denied) => self.refuse(slot, now, id, "subscribe", denied),
+                }
+            }
+            (None, InFlight::Subscribe { id, .. }) if session.subscriptions.len() >= limit as usize => {
+                let message = format!("this connection may hold {limit} subscriptions");
+                let denied = Denied::new(ErrorCode::TooManySubscriptions, message);
+                self.refuse(slot, now, id, "subscribe", denied);
+            }
+            (_, in_flight) => self.ask(slot, in_flight, Question::Subscribe(channel)),
         }
-        self.ask(slot, InFlight::Subscribe { id, filters }, Question::Subscribe(channel));
     }
 
     fn unsubscribe(&mut self, slot: u32, now: Now, id: Option<CommandId>, channel: &str) {
@@ -162,7 +182,8 @@ impl Shard {
             let message = "name a channel: this connection has no channels of its own to narrow";
             return Err(Denied::new(ErrorCode::BadRequest, message));
         }
-        let policies = || autos.iter().map(|&at| &self.channels.get(session.subscriptions[at].channel).policy);
+        let policies =
+            || autos.iter().map(|&at| &self.channels.get(session.subscriptions[at].channel).policy);
         let undeclared = |name: &str| !policies().any(|policy| filter::declared(policy, name));
         if let Some((name, _)) = lists.0.iter().find(|(name, _)| undeclared(name)) {
             return Err(filter::unknown(name));
@@ -199,8 +220,8 @@ impl Shard {
         let Some(commands) = &mut self.sessions[slot as usize].commands else { return };
         let placeholder = InFlight::Publish { id: None };
         match (std::mem::replace(&mut commands.in_flight, placeholder), answer) {
-            (InFlight::Subscribe { id, filters }, Answer::Subscribe(Ok(grant))) => {
-                if self.granted(slot, now, id, &filters, &grant) {
+            (InFlight::Subscribe { id, filters, recovered }, Answer::Subscribe(Ok(grant))) => {
+                if self.granted(slot, now, Waiting { id, recovered }, &filters, &grant) {
                     return;
                 }
             }
@@ -225,7 +246,8 @@ impl Shard {
     }
 
     /// Subscribes; true while the broker has still to say that it carries the channel.
-    fn granted(&mut self, slot: u32, now: Now, id: Option<CommandId>, filters: &FilterLists, grant: &Grant) -> bool {
+    fn granted(&mut self, slot: u32, now: Now, asked: Waiting, filters: &FilterLists, grant: &Grant) -> bool {
+        let Waiting { id, recovered } = asked;
         let filter = match Filter::explicit(filters, grant.policy()) {
             Ok(filter) => filter,
             Err(denied) => {
@@ -237,11 +259,11 @@ impl Shard {
         let generation = self.sessions[slot as usize].generation;
         let entry = self.channels.get_mut(channel);
         if entry.ready {
-            let event = Event::Subscribed { channel: grant.channel().clone(), position: None };
+            let event = Event::Subscribed { channel: grant.channel().clone(), position: None, recovered };
             self.reply(slot, now, id, "subscribe", event);
             return false;
         }
-        entry.waiters.push(Waiter { slot, generation, id });
+        entry.waiters.push(Waiter { slot, generation, id, recovered });
         if let Some(commands) = &mut self.sessions[slot as usize].commands {
             commands.in_flight = InFlight::Ready(grant.channel().clone());
         }
@@ -253,14 +275,17 @@ impl Shard {
         let Some(known) = self.channels.find(channel.as_str()) else { return };
         let entry = self.channels.get_mut(known);
         entry.ready = true;
-        for Waiter { slot, generation, id } in std::mem::take(&mut entry.waiters) {
+        for Waiter { slot, generation, id, recovered } in std::mem::take(&mut entry.waiters) {
             let connection = ConnectionId { shard: self.settings.index, slot, generation };
             let waits = |shard: &Self| {
                 let commands = shard.sessions[slot as usize].commands.as_ref();
-                commands.is_some_and(|commands| matches!(&commands.in_flight, InFlight::Ready(name) if name == channel))
+                commands.is_some_and(
+                    |commands| matches!(&commands.in_flight, InFlight::Ready(name) if name == channel),
+                )
             };
             if self.open_session(connection) && waits(self) {
-                self.reply(slot, now, id, "subscribe", Event::Subscribed { channel: channel.clone(), position: None });
+                let event = Event::Subscribed { channel: channel.clone(), position: None, recovered };
+                self.reply(slot, now, id, "subscribe", event);
                 self.proceed(slot, now);
             }
         }

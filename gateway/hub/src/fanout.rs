@@ -96,8 +96,13 @@ impl Shard {
             return;
         }
         if let [channel] = known[..]
-            && let Some(Fanout { channels, content: Content::Publications(shared), end: None, channel: 0, .. }) =
-                self.fanouts.queue.back_mut()
+            && let Some(Fanout {
+                channels,
+                content: Content::Publications(shared),
+                end: None,
+                channel: 0,
+                ..
+            }) = self.fanouts.queue.back_mut()
             && channels[..] == [channel]
             && shared.len() < SHARED
         {
@@ -116,10 +121,16 @@ impl Shard {
 
     pub(crate) fn enqueue_gap(&mut self, scope: &GapScope, reason: GapReason, now: Now) {
         let concerned: Vec<ChannelIx> = match scope {
-            GapScope::Channels(names) => names.iter().filter_map(|name| self.channels.find(name.as_str())).collect(),
+            GapScope::Channels(names) => {
+                names.iter().filter_map(|name| self.channels.find(name.as_str())).collect()
+            }
             GapScope::Rules(rules) => {
                 let hit = |rule: RuleIx| rules.contains(&rule);
-                self.channels.iter().filter(|(_, channel)| hit(channel.policy.rule)).map(|(at, _)| at).collect()
+                self.channels
+                    .iter()
+                    .filter(|(_, channel)| hit(channel.policy.rule))
+                    .map(|(at, _)| at)
+                    .collect()
             }
             GapScope::All => self.channels.iter().map(|(at, _)| at).collect(),
         };
@@ -155,7 +166,8 @@ impl Shard {
         let mut at = 0;
         for _ in 0..OVERTAKING {
             let Some(fanout) = self.fanouts.queue.get(at) else { break };
-            let size: usize = fanout.channels.iter().map(|(channel, _)| self.channels.get(*channel).present()).sum();
+            let size: usize =
+                fanout.channels.iter().map(|(channel, _)| self.channels.get(*channel).present()).sum();
             let count = match &fanout.content {
                 Content::Publications(publications) => publications.len(),
                 Content::Gap(..) => 1,
@@ -211,7 +223,8 @@ impl Shard {
                 return false;
             }
             let sessions = &mut self.sessions;
-            self.channels.settle(channel, &mut |slot, channel, place| replace(sessions, slot, channel, place));
+            self.channels
+                .settle(channel, &mut |slot, channel, place| replace(sessions, slot, channel, place));
             fanout.channel += 1;
             fanout.place = 0;
             fanout.end = None;
@@ -244,7 +257,12 @@ impl Shard {
                 continue;
             }
             if let Some(except) = publication.except
-                && except == (ConnectionId { shard: self.settings.index, slot: member.slot, generation: session.generation })
+                && except
+                    == (ConnectionId {
+                        shard: self.settings.index,
+                        slot: member.slot,
+                        generation: session.generation,
+                    })
             {
                 continue;
             }
@@ -279,7 +297,14 @@ impl Shard {
         pushed.is_ok()
     }
 
-    fn publication_frame(&mut self, outgoing: &Outgoing, variant: Variant, shown: u16, rule: RuleIx, cell: usize) -> FrameIx {
+    fn publication_frame(
+        &mut self,
+        outgoing: &Outgoing,
+        variant: Variant,
+        shown: u16,
+        rule: RuleIx,
+        cell: usize,
+    ) -> FrameIx {
         let bytes = outgoing.frame(variant, usize::from(shown), &*self.encoder).clone();
         let numbered = self.encoder.numbers(variant).then_some(variant);
         let frame = self.outboxes.frame(Frame { bytes, rule: Some(rule), numbered });
@@ -290,7 +315,13 @@ impl Shard {
         frame
     }
 
-    fn gap_frame(&mut self, channel: ChannelIx, variant: Variant, reason: GapReason, timestamp: Timestamp) -> FrameIx {
+    fn gap_frame(
+        &mut self,
+        channel: ChannelIx,
+        variant: Variant,
+        reason: GapReason,
+        timestamp: Timestamp,
+    ) -> FrameIx {
         let cell = usize::from(variant.0);
         if let Some(frame) = self.fanouts.frames.get(cell).copied().flatten() {
             return frame;

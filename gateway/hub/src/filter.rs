@@ -1,8 +1,6 @@
 //! Filters of subscriptions, compiled from the lists a client names.
 
-use rtgw_model::{
-    ChannelPolicy, Denied, ErrorCode, FILTER_LISTS, FILTER_VALUES, FilterLists, Publication,
-};
+use rtgw_model::{ChannelPolicy, Denied, ErrorCode, FILTER_LISTS, FILTER_VALUES, FilterLists, Publication};
 
 /// What a subscriber wants of a channel: all conditions must hold. Matching allocates nothing.
 #[derive(Debug, PartialEq, Eq)]
@@ -34,7 +32,8 @@ impl Filter {
                 tags.push((Box::from(tag), values.clone().into_boxed_slice()));
             }
         }
-        (events.is_some() || !tags.is_empty()).then(|| Box::new(Self { events, tags: tags.into_boxed_slice() }))
+        (events.is_some() || !tags.is_empty())
+            .then(|| Box::new(Self { events, tags: tags.into_boxed_slice() }))
     }
 
     /// Whether the subscriber wants `publication`. A publication without an asked tag does not match.
@@ -79,7 +78,10 @@ pub(crate) fn add(lists: &mut FilterLists, more: FilterLists) -> Result<(), Deni
             }
         }
         if known.len() > FILTER_VALUES {
-            return Err(Denied::new(ErrorCode::TooLarge, format!("a filter holds at most {FILTER_VALUES} values")));
+            return Err(Denied::new(
+                ErrorCode::TooLarge,
+                format!("a filter holds at most {FILTER_VALUES} values"),
+            ));
         }
     }
     if result.0.len() > FILTER_LISTS {

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use rtgw_model::{
-    Admission, ChannelName, Close, ConnectionId, Denied, GapReason, Outgoing, PublicationId, Rejection, Request,
-    RuleIx,
+    Admission, ChannelName, Close, ConnectionId, Denied, GapReason, Outgoing, PublicationId, Rejection,
+    Request, RuleIx,
 };
 
 use crate::Grant;

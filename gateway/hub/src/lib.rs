@@ -18,7 +18,7 @@ mod shard;
 mod wheel;
 
 pub use access::Grant;
+pub use counters::Counters;
 pub use effect::{Ask, Effect, Fill, Question};
 pub use input::{Answer, GapScope, Input, Opening};
-pub use counters::Counters;
 pub use shard::{Shard, ShardSettings, TurnBudget};

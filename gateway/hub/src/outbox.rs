@@ -55,7 +55,8 @@ impl Blocked {
     }
 
     fn fits(&self, length: usize, limits: OutboxLimits) -> bool {
-        let room = self.bytes + length <= limits.bytes as usize && self.frames.len() < limits.messages as usize;
+        let room =
+            self.bytes + length <= limits.bytes as usize && self.frames.len() < limits.messages as usize;
         // A frame that nothing stands before is always taken: it is bounded by the limit on messages.
         room || (self.rest.is_empty() && self.frames.is_empty())
     }
@@ -231,7 +232,13 @@ impl Outboxes {
     }
 
     /// Takes bytes of the outbox at `slot`; `sequence` numbers the connection's publications.
-    pub(crate) fn fill(&mut self, slot: u32, cork: &mut Vec<u8>, sequence: &mut u64, encoder: &dyn Encoder) -> Fill {
+    pub(crate) fn fill(
+        &mut self,
+        slot: u32,
+        cork: &mut Vec<u8>,
+        sequence: &mut u64,
+        encoder: &dyn Encoder,
+    ) -> Fill {
         let entry = &mut self.slots[slot as usize];
         if let Some(blocked) = &mut entry.blocked {
             if blocked.waiting {
@@ -324,7 +331,12 @@ fn append(frame: &Frame, cork: &mut Vec<u8>, sequence: &mut u64, encoder: &dyn E
     Appended::Whole
 }
 
-fn fill_blocked(blocked: &mut Blocked, cork: &mut Vec<u8>, sequence: &mut u64, encoder: &dyn Encoder) -> Fill {
+fn fill_blocked(
+    blocked: &mut Blocked,
+    cork: &mut Vec<u8>,
+    sequence: &mut u64,
+    encoder: &dyn Encoder,
+) -> Fill {
     let rest = std::mem::take(&mut blocked.rest);
     blocked.bytes -= rest.len();
     if rest.len() > CORK_BYTES {

@@ -4,8 +4,8 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use rtgw_model::{
-    Admission, ChannelName, CommandId, ConnectionKey, EndpointIx, FilterLists, Heartbeat, InboundRate, Millis,
-    OutboxLimits, Principal, Rejection, Request, Variant,
+    Admission, ChannelName, CommandId, ConnectionKey, EndpointIx, FilterLists, Heartbeat, InboundRate,
+    Millis, OutboxLimits, Principal, Rejection, Request, Variant,
 };
 
 use crate::channels::ChannelIx;
@@ -63,7 +63,7 @@ pub(crate) struct Subscription {
 #[derive(Debug)]
 pub(crate) enum InFlight {
     /// May it subscribe? With the lists to filter by.
-    Subscribe { id: Option<CommandId>, filters: FilterLists },
+    Subscribe { id: Option<CommandId>, filters: FilterLists, recovered: Option<bool> },
     /// It may; the broker does not carry the channel yet.
     Ready(ChannelName),
     /// May it publish, and under which id?
@@ -101,7 +101,13 @@ pub(crate) struct Session {
 }
 
 impl Session {
-    pub(crate) fn new(admission: &Admission, profile: u16, generation: u32, now: Millis, rate: Option<InboundRate>) -> Self {
+    pub(crate) fn new(
+        admission: &Admission,
+        profile: u16,
+        generation: u32,
+        now: Millis,
+        rate: Option<InboundRate>,
+    ) -> Self {
         Self {
             key: admission.key,
             principal: admission.principal.clone(),

@@ -144,7 +144,11 @@ impl Shard {
     pub fn next_dirty(&mut self) -> Option<ConnectionId> {
         while let Some(slot) = self.outboxes.next_dirty() {
             if let Some(session) = self.sessions.get(slot as usize) {
-                return Some(ConnectionId { shard: self.settings.index, slot, generation: session.generation });
+                return Some(ConnectionId {
+                    shard: self.settings.index,
+                    slot,
+                    generation: session.generation,
+                });
             }
         }
         None
@@ -329,7 +333,12 @@ impl Shard {
         }
         let counters = &mut self.counters;
         self.outboxes.shed(slot, |rule| counters.drop(rule, "slow_consumer", 1));
-        self.close(slot, now, &Close::new(CloseCode::SlowConsumer, "slow consumer; recover after reconnecting"), "server");
+        self.close(
+            slot,
+            now,
+            &Close::new(CloseCode::SlowConsumer, "slow consumer; recover after reconnecting"),
+            "server",
+        );
     }
 
     /// Begins the end: no more commands and publications, what waits goes first, then the close frame.
@@ -429,7 +438,12 @@ impl Shard {
         let timeout_due = session.heard.plus(heartbeat.timeout_ms.into());
         let idle_due = (heartbeat.idle_ms > 0).then(|| session.spoke.plus(heartbeat.idle_ms.into()));
         if now.at >= timeout_due {
-            return self.close(slot, now, &Close::new(CloseCode::TimedOut, "nothing heard in time"), "server");
+            return self.close(
+                slot,
+                now,
+                &Close::new(CloseCode::TimedOut, "nothing heard in time"),
+                "server",
+            );
         }
         if idle_due.is_some_and(|due| now.at >= due) {
             return self.close(slot, now, &Close::new(CloseCode::TimedOut, "idle"), "server");
