@@ -1,0 +1,6 @@
+//! The WebSocket codec from outside: vectors, properties, and tungstenite as an independent reader and writer.
+
+#![allow(clippy::unwrap_used, clippy::panic)]
+
+mod observe;
+mod vectors;
