@@ -2,5 +2,7 @@
 
 pub mod auth;
 pub mod broker;
+pub mod http;
+pub mod limits;
 pub mod refusal;
 pub mod transport;

@@ -1,0 +1,86 @@
+//! The accept loop: bounded connections, each a task of its own with the loop as its owner.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+use tracing::{error, warn};
+
+/// How long the loop waits after an error that the next attempt would meet again (no file descriptors, no memory).
+const PAUSE: Duration = Duration::from_millis(100);
+
+/// Accepts from `listener` until `stop`, then waits until every connection has ended. At most `most` connections are served at
+/// once; more wait in the kernel's backlog. Dropping the future ends all of them.
+pub async fn accept<S, F>(listener: TcpListener, most: usize, stop: CancellationToken, serve: S)
+where
+    S: Fn(TcpStream, SocketAddr) -> F,
+    F: Future<Output = ()> + Send + 'static,
+{
+    let places = Arc::new(Semaphore::new(most));
+    let mut connections = JoinSet::new();
+    loop {
+        let place = tokio::select! {
+            biased;
+            () = stop.cancelled() => break,
+            place = Arc::clone(&places).acquire_owned() => place,
+        };
+        let Ok(place) = place else { break };
+        let Some((stream, peer)) = next(&listener, &stop, &mut connections).await else { break };
+        spawn(&mut connections, place, serve(stream, peer));
+    }
+    drop(listener);
+    while let Some(ended) = connections.join_next().await {
+        report(ended);
+    }
+}
+
+fn spawn<F>(connections: &mut JoinSet<()>, place: OwnedSemaphorePermit, serving: F)
+where
+    F: Future<Output = ()> + Send + 'static,
+{
+    connections.spawn(async move {
+        serving.await;
+        drop(place);
+    });
+}
+
+/// The next connection; `None` once stopped. Ended connections are reaped meanwhile.
+async fn next(
+    listener: &TcpListener,
+    stop: &CancellationToken,
+    connections: &mut JoinSet<()>,
+) -> Option<(TcpStream, SocketAddr)> {
+    loop {
+        tokio::select! {
+            biased;
+            () = stop.cancelled() => return None,
+            Some(ended) = connections.join_next() => report(ended),
+            accepted = listener.accept() => match accepted {
+                Ok(connection) => return Some(connection),
+                Err(error) if is_of_one_connection(&error) => {}
+                Err(error) => {
+                    warn!(%error, "cannot accept connections; trying again");
+                    tokio::time::sleep(PAUSE).await;
+                }
+            },
+        }
+    }
+}
+
+/// Whether the error is about the connection that was to be accepted, so that the next one may well succeed (accept(2)).
+fn is_of_one_connection(error: &std::io::Error) -> bool {
+    use std::io::ErrorKind::{ConnectionAborted, ConnectionRefused, ConnectionReset, Interrupted};
+    matches!(error.kind(), ConnectionAborted | ConnectionRefused | ConnectionReset | Interrupted)
+}
+
+fn report(ended: Result<(), tokio::task::JoinError>) {
+    if let Err(error) = ended
+        && error.is_panic()
+    {
+        error!(%error, "serving a connection panicked");
+    }
+}

@@ -1,0 +1,120 @@
+//! One HTTP connection: hyper's http1 with bounds, and the plain socket back after an upgrade.
+
+use std::convert::Infallible;
+use std::net::IpAddr;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use axum::body::Body;
+use bytes::Bytes;
+use http::{Request, Response};
+use hyper::body::Incoming;
+use hyper::server::conn::http1;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use parking_lot::Mutex;
+use tokio::net::TcpStream;
+use tokio_util::sync::CancellationToken;
+use tower_service::Service;
+use tracing::debug;
+
+use super::linger::linger;
+use super::upgrade::Successor;
+
+/// How long a request's head may take, counted from the accept or the last answer: also the end of silent connections.
+const HEAD: Duration = Duration::from_secs(5);
+/// Largest request head, bytes.
+const HEAD_BYTES: usize = 16 * 1024;
+/// A connection that was not upgraded takes no new request after so long, whatever it does...
+const AGE: Duration = Duration::from_secs(60);
+/// ...and is dropped so long after that: a client that reads no answers ends here.
+const GRACE: Duration = Duration::from_secs(10);
+
+/// The connection that a request came by; found in the request's extensions.
+#[derive(Clone)]
+pub(super) struct Visitor {
+    /// The client's address.
+    pub(super) ip: IpAddr,
+    successor: Arc<Mutex<Option<Successor>>>,
+}
+
+impl Visitor {
+    /// Says what the socket becomes once the 101 is written.
+    pub(super) fn become_after_101(&self, successor: Successor) {
+        *self.successor.lock() = Some(successor);
+    }
+}
+
+/// The listeners' common settings of HTTP/1.
+pub(super) fn http1() -> http1::Builder {
+    let mut http = http1::Builder::new();
+    http.timer(TokioTimer::new()).header_read_timeout(HEAD).max_buf_size(HEAD_BYTES);
+    http
+}
+
+/// Serves `stream` until it ends, or until it has been upgraded and handed on.
+pub(super) async fn serve(
+    http: &http1::Builder,
+    stream: TcpStream,
+    ip: IpAddr,
+    router: Router,
+    stop: CancellationToken,
+) {
+    // Answers and first messages are small and wanted at once; without it they wait for the client's acknowledgement.
+    if let Err(error) = stream.set_nodelay(true) {
+        debug!(%error, "the connection was gone before it was served");
+        return;
+    }
+    let successor = Arc::new(Mutex::new(None));
+    let visitor = Visitor { ip, successor: Arc::clone(&successor) };
+    let mut connection = http.serve_connection(TokioIo::new(stream), Visit { router, visitor });
+    match run(&mut connection, &stop).await {
+        Some(Ok(())) => {}
+        Some(Err(error)) => debug!(%error, "an HTTP connection ended early"),
+        None => return,
+    }
+    let parts = connection.into_parts();
+    let stream = parts.io.into_inner();
+    let successor = successor.lock().take();
+    match successor {
+        Some(successor) => successor.take_over(stream, parts.read_buf).await,
+        None => linger(stream).await,
+    }
+}
+
+/// Drives the connection; `None` when its time is over.
+async fn run(
+    connection: &mut http1::Connection<TokioIo<TcpStream>, Visit>,
+    stop: &CancellationToken,
+) -> Option<hyper::Result<()>> {
+    tokio::select! {
+        biased;
+        ended = done(connection) => return Some(ended),
+        () = stop.cancelled() => (),
+        () = tokio::time::sleep(AGE) => (),
+    }
+    Pin::new(&mut *connection).graceful_shutdown();
+    tokio::time::timeout(GRACE, done(connection)).await.ok()
+}
+
+async fn done(connection: &mut http1::Connection<TokioIo<TcpStream>, Visit>) -> hyper::Result<()> {
+    std::future::poll_fn(|cx| connection.poll_without_shutdown(cx)).await
+}
+
+/// The router, for one connection.
+struct Visit {
+    router: Router,
+    visitor: Visitor,
+}
+
+impl hyper::service::Service<Request<Incoming>> for Visit {
+    type Response = Response<Body>;
+    type Error = Infallible;
+    type Future = Pin<Box<dyn Future<Output = Result<Response<Body>, Infallible>> + Send>>;
+
+    fn call(&self, mut request: Request<Incoming>) -> Self::Future {
+        request.extensions_mut().insert(self.visitor.clone());
+        Box::pin(self.router.clone().call(request))
+    }
+}

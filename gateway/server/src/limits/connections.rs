@@ -1,0 +1,95 @@
+//! Places for connections: how many this pod holds, and on which I/O shard the next one goes.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+/// The pod's places.
+#[derive(Debug)]
+pub struct Connections {
+    capacity: u32,
+    held: AtomicU32,
+    by_shard: Box<[AtomicU32]>,
+}
+
+/// One held place; its drop gives it back.
+#[derive(Debug)]
+pub struct Place {
+    connections: Arc<Connections>,
+    shard: u16,
+}
+
+impl Connections {
+    /// `capacity` places over `shards` shards (at least one).
+    pub fn new(capacity: u32, shards: u16) -> Arc<Self> {
+        let by_shard = (0..shards.max(1)).map(|_| AtomicU32::new(0)).collect();
+        Arc::new(Self { capacity, held: AtomicU32::new(0), by_shard })
+    }
+
+    /// Takes a place on the shard that holds fewest; `None` when all are taken.
+    pub fn take(self: &Arc<Self>) -> Option<Place> {
+        self.held
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |held| {
+                (held < self.capacity).then_some(held + 1)
+            })
+            .ok()?;
+        // Two takers may choose the same shard at once; the next ones even that out.
+        let counts = self.by_shard.iter().zip(0_u16..);
+        let (count, shard) = counts.min_by_key(|(count, _)| count.load(Ordering::Relaxed))?;
+        count.fetch_add(1, Ordering::Relaxed);
+        Some(Place { connections: Arc::clone(self), shard })
+    }
+
+    /// Places in use.
+    pub fn held(&self) -> u32 {
+        self.held.load(Ordering::Relaxed)
+    }
+
+    /// All places.
+    pub fn capacity(&self) -> u32 {
+        self.capacity
+    }
+}
+
+impl Place {
+    /// Index of the shard that the connection goes to.
+    pub fn shard(&self) -> u16 {
+        self.shard
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        if let Some(count) = self.connections.by_shard.get(usize::from(self.shard)) {
+            count.fetch_sub(1, Ordering::Relaxed);
+        }
+        self.connections.held.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn places_run_out_and_come_back() {
+        let connections = Connections::new(2, 1);
+        let first = connections.take().unwrap();
+        let _second = connections.take().unwrap();
+        assert!(connections.take().is_none());
+        drop(first);
+        assert_eq!(connections.held(), 1);
+        assert!(connections.take().is_some());
+    }
+
+    #[test]
+    fn the_emptiest_shard_is_next() {
+        let connections = Connections::new(100, 3);
+        let mut places: Vec<Place> = (0..6).map(|_| connections.take().unwrap()).collect();
+        let mut shards: Vec<u16> = places.iter().map(Place::shard).collect();
+        shards.sort_unstable();
+        assert_eq!(shards, [0, 0, 1, 1, 2, 2]);
+        places.retain(|place| place.shard() != 1);
+        assert_eq!(connections.take().unwrap().shard(), 1);
+    }
+}
