@@ -1,0 +1,50 @@
+# The verbs of this repository. `make run` and `make test` need nothing but Rust, Node, Python and, as root on Debian, apt.
+
+CARGO ?= cargo
+VENV  := .cache/venv
+
+.PHONY: run test lint fmt bench generate ci setup conformance deny
+
+# Builds the gateway and holds sockets at ws://127.0.0.1:8080/ws, with a few demo events per second and the console
+# at http://127.0.0.1:9090/console/. No Redis, no cluster, no key.
+run:
+	$(CARGO) build --release -p rtgw
+	target/release/rtgw serve -f examples/quickstart/gateway.yaml --demo
+
+# Installs what the tests need (once), then runs every suite.
+test: setup
+	$(CARGO) test --workspace
+	$(MAKE) conformance
+
+# Denies every warning. Licences, banned crates and sources are part of the tidy test, so that no tool has to be installed.
+lint:
+	$(CARGO) fmt --all -- --check
+	$(CARGO) clippy --workspace --all-targets -- -D warnings
+	$(CARGO) test -q -p tidy
+
+fmt:
+	$(CARGO) fmt --all
+
+# Prints each figure beside the floor measured in the same run; docs/performance.md explains them.
+bench:
+	$(CARGO) build --release -p rtgw
+	target/release/rtgw bench
+
+# Rewrites what is generated from the code; a test fails where that was forgotten.
+generate:
+	RTGW_GENERATE=1 $(CARGO) test -q -p rtgw-crds
+
+# What every change has to pass.
+ci: lint test
+
+setup:
+	tools/setup.sh
+
+# The independent suite for RFC 6455 and RFC 7692 against an Echo endpoint.
+conformance: setup
+	$(CARGO) build --release -p rtgw
+	conformance/autobahn/run.sh
+
+# The whole of deny.toml, advisories included. Needs cargo-deny.
+deny:
+	$(CARGO) deny check
