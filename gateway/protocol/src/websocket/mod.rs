@@ -3,11 +3,14 @@
 pub mod close;
 pub mod decoder;
 pub mod deflate;
+pub mod extension;
 pub mod frame;
+pub mod handshake;
 mod header;
 mod inflate;
 mod mask;
 mod message;
+pub mod subprotocol;
 mod utf8;
 mod violation;
 

@@ -1,0 +1,60 @@
+//! `Sec-WebSocket-Protocol`: our subprotocols, and the credential that browsers can put nowhere else.
+
+/// JSON objects in text frames.
+pub const JSON: &str = "rtgw.json.v1";
+
+/// The words that announce a token as the next offered "subprotocol".
+const CREDENTIAL_WORDS: [&str; 3] = ["bearer", "authorization", "access_token"];
+
+/// The subprotocol to answer with: the first offered one of `supported`; otherwise the first word of a credential pair, because
+/// a browser fails a connection whose offers go unanswered. Never the token.
+pub fn choose<'a>(
+    values: impl Iterator<Item = &'a [u8]> + Clone,
+    supported: &[&'static str],
+) -> Option<&'static str> {
+    let chosen =
+        offers(values.clone()).find_map(|offer| supported.iter().find(|ours| **ours == offer).copied());
+    chosen.or_else(|| pair(values).map(|(word, _)| word))
+}
+
+/// The token of a credential pair.
+pub fn credential<'a>(values: impl Iterator<Item = &'a [u8]>) -> Option<&'a str> {
+    pair(values).map(|(_, token)| token)
+}
+
+fn pair<'a>(values: impl Iterator<Item = &'a [u8]>) -> Option<(&'static str, &'a str)> {
+    let mut offers = offers(values);
+    let word = offers.find_map(|offer| CREDENTIAL_WORDS.into_iter().find(|word| *word == offer))?;
+    offers.next().map(|token| (word, token))
+}
+
+fn offers<'a>(values: impl Iterator<Item = &'a [u8]>) -> impl Iterator<Item = &'a str> {
+    values
+        .filter_map(|value| std::str::from_utf8(value).ok())
+        .flat_map(|value| value.split(','))
+        .map(str::trim_ascii)
+        .filter(|offer| !offer.is_empty())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn both(values: &[&'static str]) -> (Option<&'static str>, Option<&'static str>) {
+        let values = values.iter().map(|value| value.as_bytes());
+        (choose(values.clone(), &[JSON]), credential(values))
+    }
+
+    #[test]
+    fn ours_first_then_the_word_never_the_token() {
+        assert_eq!(both(&[]), (None, None));
+        assert_eq!(both(&["chat, rtgw.json.v1"]), (Some(JSON), None));
+        assert_eq!(both(&["bearer, eyJ.a.b"]), (Some("bearer"), Some("eyJ.a.b")));
+        assert_eq!(both(&["access_token", "t"]), (Some("access_token"), Some("t")));
+        assert_eq!(both(&["authorization,t,rtgw.json.v1"]), (Some(JSON), Some("t")));
+        assert_eq!(both(&["rtgw.msgpack.v1"]), (None, None));
+        assert_eq!(both(&["x, bearer"]), (None, None));
+        // A token may look like anything.
+        assert_eq!(both(&["bearer, bearer"]), (Some("bearer"), Some("bearer")));
+    }
+}
