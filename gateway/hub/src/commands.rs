@@ -76,7 +76,7 @@ impl Shard {
         match intent {
             Intent::Ping => self.reply(slot, now, id, name, Event::Pong),
             Intent::Echo { binary, payload } => {
-                self.reply(slot, now, id, name, Event::Echo { binary, payload })
+                self.reply(slot, now, id, name, Event::Echo { binary, payload });
             }
             Intent::Subscribe { channel, filters, recover } => {
                 // No channel keeps history in this version, so the truthful answer to a wish to recover is no.

@@ -2,11 +2,14 @@
 
 use rtgw_model::{ChannelPolicy, Denied, ErrorCode, FILTER_LISTS, FILTER_VALUES, FilterLists, Publication};
 
+/// The values of which one must be there.
+type Values = Box<[Box<str>]>;
+
 /// What a subscriber wants of a channel: all conditions must hold. Matching allocates nothing.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Filter {
-    events: Option<Box<[Box<str>]>>,
-    tags: Box<[(Box<str>, Box<[Box<str>]>)]>,
+    events: Option<Values>,
+    tags: Box<[(Box<str>, Values)]>,
 }
 
 impl Filter {

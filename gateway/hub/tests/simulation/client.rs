@@ -1,0 +1,127 @@
+//! One simulated client: a hostile socket, what it asked, and what it must and may hear.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+
+use rtgw_model::ConnectionId;
+
+/// What a client may still hear of a channel, by the publications' numbers.
+#[derive(Default)]
+pub(crate) struct Expectation {
+    /// Subscribed now, as far as the shard has carried out commands.
+    pub(crate) subscribed: bool,
+    /// Must arrive, unless the client leaves or is closed first.
+    pub(crate) required: BTreeSet<u64>,
+    /// Publications before this number were made before it subscribed; they may come or not.
+    pub(crate) last_heard: Option<u64>,
+}
+
+pub(crate) struct Client {
+    pub(crate) id: ConnectionId,
+    /// Bytes that the socket took.
+    received: Vec<u8>,
+    parsed: usize,
+    /// Bytes the socket still takes before it refuses; `None` = all.
+    pub(crate) room: Option<usize>,
+    pub(crate) blocked: bool,
+    pub(crate) finished: bool,
+    pub(crate) close_code: Option<u16>,
+    pub(crate) channels: BTreeMap<String, Expectation>,
+    pub(crate) asked: VecDeque<u64>,
+    pub(crate) sequence: u64,
+    pub(crate) heard: BTreeSet<u64>,
+    pub(crate) gaps: u64,
+    pub(crate) numbered: bool,
+    subscribed: BTreeSet<u64>,
+}
+
+impl Client {
+    pub(crate) fn new(id: ConnectionId, numbered: bool) -> Self {
+        Self {
+            id,
+            received: Vec::new(),
+            parsed: 0,
+            room: None,
+            blocked: false,
+            finished: false,
+            close_code: None,
+            channels: BTreeMap::new(),
+            asked: VecDeque::new(),
+            sequence: 0,
+            heard: BTreeSet::new(),
+            gaps: 0,
+            numbered,
+            subscribed: BTreeSet::new(),
+        }
+    }
+
+    /// Whether the command `id` was answered with `subscribed`.
+    pub(crate) fn heard_subscribed(&self, id: u64) -> bool {
+        self.subscribed.contains(&id)
+    }
+
+    /// Offers bytes to the socket; returns how many it took.
+    pub(crate) fn write(&mut self, bytes: &[u8]) -> usize {
+        let taken = self.room.map_or(bytes.len(), |room| room.min(bytes.len()));
+        if let Some(room) = &mut self.room {
+            *room -= taken;
+        }
+        self.received.extend_from_slice(&bytes[..taken]);
+        taken
+    }
+
+    /// Reads complete lines and checks each against what the client may hear.
+    pub(crate) fn read(&mut self, seed: u64) {
+        while let Some(end) = self.received[self.parsed..].iter().position(|&byte| byte == b'\n') {
+            let line = String::from_utf8(self.received[self.parsed..self.parsed + end].to_vec()).unwrap();
+            self.parsed += end + 1;
+            assert_eq!(self.close_code, None, "seed {seed}: {line:?} behind the close frame");
+            self.line(seed, &line);
+        }
+    }
+
+    fn line(&mut self, seed: u64, line: &str) {
+        let words: Vec<&str> = line.split(' ').collect();
+        match words[0] {
+            // pub <number>/<channel>,<channel>
+            "pub" => self.publication(seed, line, &words),
+            "subscribed" | "unsubscribed" | "pong" | "error" | "published" => {
+                let id: u64 = words[1].parse().unwrap();
+                let expected = self.asked.pop_front();
+                assert_eq!(expected, Some(id), "seed {seed}: answers out of order: {line:?}");
+                if words[0] == "subscribed" {
+                    self.subscribed.insert(id);
+                }
+            }
+            "close" => self.close_code = Some(words[1].parse().unwrap()),
+            "gap" => self.gaps += 1,
+            "ping" | "wirepong" | "hello" => {}
+            other => panic!("seed {seed}: unexpected {other:?} in {line:?}"),
+        }
+    }
+
+    fn publication(&mut self, seed: u64, line: &str, words: &[&str]) {
+        let (number, channels) = words[1].split_once('/').unwrap();
+        let number: u64 = number.parse().unwrap();
+        assert!(self.heard.insert(number), "seed {seed}: twice: {line:?}");
+        if self.numbered {
+            self.sequence += 1;
+            assert_eq!(
+                words.last().unwrap().parse(),
+                Ok(self.sequence),
+                "seed {seed}: numbers have holes: {line:?}"
+            );
+        }
+        let mut known = false;
+        for channel in channels.split(',') {
+            let Some(expectation) = self.channels.get_mut(channel) else { continue };
+            known = true;
+            expectation.required.remove(&number);
+            // One channel's order; a publication for several was walked for whichever this client hears.
+            if !channels.contains(',') {
+                assert!(expectation.last_heard < Some(number), "seed {seed}: out of order: {line:?}");
+                expectation.last_heard = Some(number);
+            }
+        }
+        assert!(known, "seed {seed}: {line:?} for channels never asked for");
+    }
+}

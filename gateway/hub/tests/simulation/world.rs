@@ -1,0 +1,424 @@
+//! The world around a shard: clients, sockets, a publisher, answers that come late.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::{IpAddr, Ipv4Addr};
+use std::sync::Arc;
+
+use bytes::Bytes;
+use fastrand::Rng;
+use rtgw_hub::access::{Action, Asker, Rules, Verdict, ask};
+use rtgw_hub::{Answer, Effect, Fill, GapScope, Input, Opening, Question, Shard, ShardSettings, TurnBudget};
+use rtgw_model::{
+    Admission, ChannelName, ChannelPolicy, ConnectionId, ConnectionKey, Denied, EndpointIx, ErrorCode,
+    FilterLists, GapReason, Heartbeat, Intent, Millis, Now, OutboxLimits, Outgoing, Principal, Publication,
+    Request, RuleIx, Timestamp, Variant,
+};
+
+use crate::client::{Client, Expectation};
+use crate::lines::{Lines, VARIANTS};
+
+const CHANNELS: [&str; 4] = ["a", "b", "c", "closed"];
+const OUTBOX: OutboxLimits = OutboxLimits { bytes: 400, messages: 12 };
+const BUDGET: TurnBudget = TurnBudget { connections: 3, deliveries: 9 };
+
+struct Manifest {
+    policy: Arc<ChannelPolicy>,
+}
+
+impl Rules for Manifest {
+    fn decide(
+        &self,
+        _: Action,
+        channel: &ChannelName,
+        _: &Asker<'_>,
+    ) -> Option<(Arc<ChannelPolicy>, Verdict)> {
+        let verdict = if channel.as_str() == "closed" { Verdict::Deny } else { Verdict::Allow };
+        Some((self.policy.clone(), verdict))
+    }
+}
+
+pub(crate) struct Outcome {
+    pub(crate) delivered: u64,
+    pub(crate) slow_consumers: u64,
+}
+
+pub(crate) struct World {
+    seed: u64,
+    random: Rng,
+    now: Now,
+    shard: Shard,
+    manifest: Manifest,
+    principal: Arc<Principal>,
+    clients: Vec<Client>,
+    /// Answers under way, with the time they arrive.
+    answers: Vec<(Millis, Input)>,
+    /// Channels the broker carries for this shard.
+    wanted: BTreeSet<String>,
+    /// Commands in the order sent, per connection: what they do when carried out.
+    sent: BTreeMap<u64, (usize, Command)>,
+    next_command: u64,
+    next_publication: u64,
+    quiet: bool,
+}
+
+#[derive(Clone)]
+enum Command {
+    Subscribe(String),
+    Unsubscribe(String),
+    Other,
+}
+
+impl World {
+    pub(crate) fn new(seed: u64) -> Self {
+        let settings = ShardSettings { index: 0, endpoints: 1, rules: 1, seed };
+        let policy = ChannelPolicy { rule: RuleIx(0), pattern: "{x}".into(), filters: Box::default() };
+        let principal = Principal {
+            user: "".into(),
+            tenant: "".into(),
+            claims: Bytes::new(),
+            ip: IpAddr::V4(Ipv4Addr::LOCALHOST),
+            query: "".into(),
+        };
+        Self {
+            seed,
+            random: Rng::with_seed(seed),
+            now: Now::default(),
+            shard: Shard::new(settings, Arc::new(Lines)),
+            manifest: Manifest { policy: Arc::new(policy) },
+            principal: Arc::new(principal),
+            clients: Vec::new(),
+            answers: Vec::new(),
+            wanted: BTreeSet::new(),
+            sent: BTreeMap::new(),
+            next_command: 1,
+            next_publication: 1,
+            quiet: false,
+        }
+    }
+
+    pub(crate) fn run(mut self) -> Outcome {
+        for _ in 0..self.random.usize(2..8) {
+            self.connect();
+        }
+        for _ in 0..self.random.usize(50..250) {
+            let actions = self.random.usize(0..4);
+            for _ in 0..actions {
+                self.act();
+            }
+            self.turn();
+        }
+        self.settle();
+        self.judge()
+    }
+
+    fn act(&mut self) {
+        let client = self.random.usize(0..self.clients.len());
+        match self.random.u8(0..100) {
+            0..45 => self.publish(),
+            45..70 => self.command(client),
+            70..80 => self.hinder(client),
+            80..90 => self.relieve(client),
+            90..93 => self.connect(),
+            93..95 => self.lose(client),
+            95..97 => self.gap(),
+            _ => self.shard.handle(self.now, Input::WirePing(self.clients[client].id, Box::from(&b"x"[..]))),
+        }
+    }
+
+    fn connect(&mut self) {
+        let variant = Variant(self.random.u8(0..VARIANTS));
+        let admission = Admission {
+            key: ConnectionKey(self.random.u128(..)),
+            endpoint: EndpointIx(0),
+            variant,
+            principal: self.principal.clone(),
+            greeting: Some(Bytes::from_static(b"hello")),
+            heartbeat: Heartbeat { interval_ms: 5_000, timeout_ms: 600_000, idle_ms: 0 },
+            outbox: OUTBOX,
+            rate: None,
+            subscriptions: 3,
+        };
+        let asker = Asker { key: admission.key, endpoint: admission.endpoint, principal: &self.principal };
+        let auto = if self.random.bool() {
+            vec![ask(&self.manifest, Action::Subscribe, "a", &asker).unwrap()]
+        } else {
+            Vec::new()
+        };
+        let subscribed = !auto.is_empty();
+        let id = self.shard.open(self.now, Opening { admission, auto });
+        let mut client = Client::new(id, variant.0 == 2);
+        if subscribed {
+            client.channels.insert("a".into(), Expectation { subscribed: true, ..Expectation::default() });
+        }
+        self.clients.push(client);
+        self.effects();
+    }
+
+    fn publish(&mut self) {
+        let mut channels: Vec<&str> = CHANNELS[..3].to_vec();
+        self.random.shuffle(&mut channels);
+        channels.truncate(if self.random.u8(0..5) == 0 { self.random.usize(2..=3) } else { 1 });
+        if !channels.iter().any(|channel| self.wanted.contains(*channel)) {
+            return;
+        }
+        let number = self.next_publication;
+        self.next_publication += 1;
+        let padding = "x".repeat(self.random.usize(0..3) * 20);
+        for client in self.clients.iter_mut().filter(|client| !client.finished && client.close_code.is_none())
+        {
+            for channel in &channels {
+                if let Some(expectation) = client.channels.get_mut(*channel)
+                    && expectation.subscribed
+                {
+                    expectation.required.insert(number);
+                }
+            }
+        }
+        let publication = Publication {
+            channels: channels.iter().map(|channel| ChannelName::parse(channel).unwrap()).collect(),
+            event: "e".into(),
+            data: format!("{number}/{} {padding}", channels.join(",")).into(),
+            timestamp: Timestamp(0),
+            tags: Default::default(),
+            id: None,
+            priority: None,
+            except: None,
+        };
+        let outgoing = Arc::new(Outgoing::new(publication, usize::from(VARIANTS), self.now.at));
+        self.shard.handle(self.now, Input::Publication(outgoing));
+    }
+
+    fn command(&mut self, at: usize) {
+        let id = self.clients[at].id;
+        if self.clients[at].finished || !self.shard.may_read(id) {
+            return;
+        }
+        let channel = CHANNELS[self.random.usize(0..CHANNELS.len())];
+        let (intent, command) = match self.random.u8(0..10) {
+            0..5 => {
+                let intent = Intent::Subscribe {
+                    channel: channel.into(),
+                    filters: FilterLists::default(),
+                    recover: false,
+                };
+                (intent, Command::Subscribe(channel.to_owned()))
+            }
+            5..7 => {
+                (Intent::Unsubscribe { channel: channel.into() }, Command::Unsubscribe(channel.to_owned()))
+            }
+            7 => {
+                let data = Bytes::from_static(b"{}");
+                let intent =
+                    Intent::Publish { channel: channel.into(), event: "e".into(), data, ephemeral: false };
+                (intent, Command::Other)
+            }
+            _ => (Intent::Ping, Command::Other),
+        };
+        let number = self.next_command;
+        self.next_command += 1;
+        self.clients[at].asked.push_back(number);
+        self.clients[at].channels.entry(channel.to_owned()).or_default();
+        self.forgive(at, &command);
+        self.sent.insert(number, (at, command));
+        let request = Request { id: Some(number.to_string().into()), intent };
+        self.shard.handle(self.now, Input::Received(id, Ok(request)));
+        self.effects();
+    }
+
+    /// From the moment an unsubscribe is sent, what waits for the channel may be dropped.
+    fn forgive(&mut self, at: usize, command: &Command) {
+        if let Command::Unsubscribe(channel) = command
+            && let Some(expectation) = self.clients[at].channels.get_mut(channel)
+        {
+            expectation.required.clear();
+            expectation.subscribed = false;
+        }
+    }
+
+    fn hinder(&mut self, at: usize) {
+        if !self.clients[at].blocked {
+            self.clients[at].room = Some(self.random.usize(0..120));
+        }
+    }
+
+    fn relieve(&mut self, at: usize) {
+        let room = if self.random.bool() { None } else { Some(self.random.usize(1..200)) };
+        self.clients[at].room = room;
+        if std::mem::take(&mut self.clients[at].blocked) {
+            self.shard.writable(self.clients[at].id);
+        }
+    }
+
+    fn lose(&mut self, at: usize) {
+        if !self.clients[at].finished {
+            self.clients[at].finished = true;
+            self.shard.handle(self.now, Input::Gone(self.clients[at].id, None));
+        }
+    }
+
+    fn gap(&mut self) {
+        let scope = if self.random.bool() { GapScope::All } else { GapScope::Rules(Box::new([RuleIx(0)])) };
+        self.shard.handle(self.now, Input::Gap(scope, GapReason::SourceReconnected));
+    }
+
+    /// One turn of an I/O loop.
+    fn turn(&mut self) {
+        self.now.at = self.now.at.plus(self.random.u64(0..200));
+        self.shard.tick(self.now);
+        let now = self.now.at;
+        let (due, later) =
+            std::mem::take(&mut self.answers).into_iter().partition(|(at, _)| *at <= now || self.quiet);
+        self.answers = later;
+        for (_, input) in Vec::from_iter::<Vec<(Millis, Input)>>(due) {
+            self.shard.handle(self.now, input);
+            self.effects();
+        }
+        self.shard.advance(self.now, BUDGET);
+        let mut cork = Vec::new();
+        while let Some(connection) = self.shard.next_dirty() {
+            self.flush(connection, &mut cork);
+        }
+        self.effects();
+        for client in &mut self.clients {
+            client.read(self.seed);
+        }
+        self.observe_subscriptions();
+        let open = self.clients.iter().filter(|client| !client.finished).count();
+        let held = self.shard.counters().outbound_bytes;
+        // Each socket may hold its outbox, the frame it stands in, a control frame and the close frame.
+        let most = open as u64 * (u64::from(OUTBOX.bytes) + 16 * 1024);
+        assert!(held <= most, "seed {}: {held} bytes held for {open} connections", self.seed);
+    }
+
+    fn flush(&mut self, connection: ConnectionId, cork: &mut Vec<u8>) {
+        let at = self.clients.iter().position(|client| client.id == connection).unwrap();
+        loop {
+            cork.clear();
+            let bytes = match self.shard.fill(connection, cork) {
+                Fill::Empty => return,
+                Fill::Finished => {
+                    self.clients[at].finished = true;
+                    return;
+                }
+                Fill::Cork => Bytes::copy_from_slice(cork),
+                Fill::Direct(bytes) => bytes,
+            };
+            let taken = self.clients[at].write(&bytes);
+            if taken < bytes.len() {
+                self.clients[at].blocked = true;
+                self.shard.blocked(self.now, connection, bytes.slice(taken..));
+                return;
+            }
+        }
+    }
+
+    /// Answers of the shard that its clients have read tell which commands were carried out.
+    fn observe_subscriptions(&mut self) {
+        let carried_out: Vec<u64> = self
+            .sent
+            .iter()
+            .filter(|(id, (at, _))| !self.clients[*at].asked.contains(id))
+            .map(|(id, _)| *id)
+            .collect();
+        for id in carried_out {
+            let Some((at, command)) = self.sent.remove(&id) else { continue };
+            let later_unsubscribe = |channel: &str| {
+                self.sent.values().any(|(other, command)| {
+                    *other == at && matches!(command, Command::Unsubscribe(name) if name == channel)
+                })
+            };
+            if let Command::Subscribe(channel) = &command
+                && self.clients[at].heard_subscribed(id)
+                && !later_unsubscribe(channel)
+                && let Some(expectation) = self.clients[at].channels.get_mut(channel)
+            {
+                expectation.subscribed = true;
+            }
+        }
+    }
+
+    fn effects(&mut self) {
+        let effects: Vec<Effect> = self.shard.effects().collect();
+        for effect in effects {
+            let delay = if self.quiet { 0 } else { self.random.u64(0..2_000) };
+            match effect {
+                Effect::Ask(question) => {
+                    let asker = Asker {
+                        key: question.key,
+                        endpoint: question.endpoint,
+                        principal: &question.principal,
+                    };
+                    let answer = match question.question {
+                        Question::Subscribe(channel) => {
+                            Answer::Subscribe(ask(&self.manifest, Action::Subscribe, &channel, &asker))
+                        }
+                        Question::Publish { channel, .. } => {
+                            Answer::Published(match ChannelName::parse(&channel) {
+                                Ok(channel) => Ok((channel, None)),
+                                Err(_) => Err(Denied::new(ErrorCode::BadRequest, "bad")),
+                            })
+                        }
+                    };
+                    let input = Input::Answered(question.connection, answer);
+                    self.answers.push((self.now.at.plus(delay), input));
+                }
+                Effect::Want(channel, _) => {
+                    assert!(self.wanted.insert(channel.to_string()), "seed {}: wanted twice", self.seed);
+                    self.answers.push((self.now.at.plus(delay), Input::Ready(channel)));
+                }
+                Effect::Unwant(channel) => {
+                    assert!(self.wanted.remove(channel.as_str()), "seed {}: unwanted unasked", self.seed);
+                }
+                Effect::Resume(_) => {}
+            }
+        }
+    }
+
+    /// Lets everything come to rest: sockets take all, answers arrive.
+    fn settle(&mut self) {
+        self.quiet = true;
+        for at in 0..self.clients.len() {
+            self.clients[at].room = None;
+            if std::mem::take(&mut self.clients[at].blocked) {
+                self.shard.writable(self.clients[at].id);
+            }
+        }
+        for _ in 0..2_000 {
+            let before: usize = self.clients.iter().map(|client| client.heard.len()).sum();
+            self.turn();
+            let after: usize = self.clients.iter().map(|client| client.heard.len()).sum();
+            if before == after && self.answers.is_empty() && self.shard.counters().waiting_publications == 0 {
+                break;
+            }
+        }
+        self.turn();
+    }
+
+    fn judge(mut self) -> Outcome {
+        let mut outcome = Outcome { delivered: 0, slow_consumers: 0 };
+        for client in &self.clients {
+            outcome.delivered += client.heard.len() as u64;
+            match client.close_code {
+                Some(4430) => outcome.slow_consumers += 1,
+                Some(code) => panic!("seed {}: closed with {code}", self.seed),
+                None if client.finished => {}
+                None => {
+                    assert!(
+                        client.asked.is_empty(),
+                        "seed {}: never answered: {:?}",
+                        self.seed,
+                        client.asked
+                    );
+                    for (channel, expectation) in &client.channels {
+                        let lost = &expectation.required;
+                        assert!(lost.is_empty(), "seed {}: {channel} silently lost {lost:?}", self.seed);
+                    }
+                }
+            }
+        }
+        let counters = self.shard.counters();
+        let wire: u64 = outcome.delivered;
+        assert!(counters.deliveries[0] >= wire, "seed {}: counted less than arrived", self.seed);
+        outcome
+    }
+}
