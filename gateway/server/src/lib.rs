@@ -3,6 +3,9 @@
 pub mod auth;
 pub mod broker;
 pub mod http;
+pub mod intake;
 pub mod limits;
+pub mod publishing;
 pub mod refusal;
+pub mod sources;
 pub mod transport;
