@@ -2,6 +2,7 @@
 
 pub mod auth;
 pub mod broker;
+pub mod cli;
 pub mod http;
 pub mod intake;
 pub mod limits;
