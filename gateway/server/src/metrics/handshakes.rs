@@ -5,9 +5,6 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use parking_lot::Mutex;
 
-/// The result of a handshake that was admitted.
-pub const ACCEPTED: &str = "accepted";
-
 /// Handshakes since the start. Results are `accepted` or the code of a refusal, so their number is fixed by the program.
 #[derive(Debug)]
 pub struct Handshakes {

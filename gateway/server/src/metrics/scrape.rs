@@ -135,10 +135,11 @@ impl Scrape {
     }
 
     pub(super) fn bytes(&self, out: &mut Samples) {
-        let directions: [(_, fn(&ShardReport) -> &[u64]); 2] =
-            [("in", |report| &report.bytes_in), ("out", |report| &report.bytes_out)];
-        for (direction, of) in directions {
-            for (index, value) in self.sums(of, self.names.endpoints.len()).into_iter().enumerate() {
+        let endpoints = self.names.endpoints.len();
+        let read = self.sums(|report| &report.bytes_in, endpoints);
+        let written = self.sums(|report| &report.bytes_out, endpoints);
+        for (direction, sums) in [("in", read), ("out", written)] {
+            for (index, value) in sums.into_iter().enumerate() {
                 out.add([direction, self.names.endpoint(index)], value);
             }
         }
@@ -197,10 +198,10 @@ fn write(metric: &Metric, samples: &Samples, mut encoder: MetricEncoder<'_>) -> 
         let mut sample = encoder.encode_family(&labels)?;
         match (metric.kind, *value) {
             (Kind::Counter, Value::Whole(value)) => {
-                sample.encode_counter::<NoLabelSet, _, u64>(&value, None)?
+                sample.encode_counter::<NoLabelSet, _, u64>(&value, None)?;
             }
             (Kind::Counter, Value::Real(value)) => {
-                sample.encode_counter::<NoLabelSet, _, u64>(&value, None)?
+                sample.encode_counter::<NoLabelSet, _, u64>(&value, None)?;
             }
             (_, Value::Whole(value)) => sample.encode_gauge(&value)?,
             (_, Value::Real(value)) => sample.encode_gauge(&value)?,
