@@ -3,6 +3,7 @@
 pub mod auth;
 pub mod broker;
 pub mod cli;
+pub mod console;
 pub mod http;
 pub mod intake;
 pub mod limits;
