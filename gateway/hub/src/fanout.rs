@@ -43,10 +43,21 @@ struct Fanout {
     end: Option<usize>,
 }
 
+impl Fanout {
+    fn publications(&self) -> usize {
+        match &self.content {
+            Content::Publications(publications) => publications.len(),
+            Content::Gap(..) => 0,
+        }
+    }
+}
+
 /// Fan-outs that wait or are under way.
 #[derive(Debug, Default)]
 pub(crate) struct Fanouts {
     queue: VecDeque<Fanout>,
+    /// Publications in the queue, counted as they come and go: asked in every turn.
+    publications: usize,
     stamp: u32,
     /// Frames of the current walk by (publication, variant): resolved once per walk and turn.
     frames: Vec<Option<FrameIx>>,
@@ -55,17 +66,14 @@ pub(crate) struct Fanouts {
 
 impl Fanouts {
     pub(crate) fn waiting(&self) -> usize {
-        let count = |fanout: &Fanout| match &fanout.content {
-            Content::Publications(publications) => publications.len(),
-            Content::Gap(..) => 0,
-        };
-        self.queue.iter().map(count).sum()
+        self.publications
     }
 
     fn push(&mut self, channels: &mut Channels, fanout: Fanout) {
         for &(channel, _) in &fanout.channels {
             channels.get_mut(channel).fanouts += 1;
         }
+        self.publications += fanout.publications();
         self.queue.push_back(fanout);
     }
 }
@@ -107,6 +115,7 @@ impl Shard {
             && shared.len() < SHARED
         {
             shared.push(outgoing);
+            self.fanouts.publications += 1;
             return;
         }
         let mut stamp = 0;
@@ -197,6 +206,7 @@ impl Shard {
     }
 
     fn finish(&mut self, fanout: &Fanout) {
+        self.fanouts.publications -= fanout.publications();
         for &(channel, _) in &fanout.channels {
             self.channels.release(channel);
         }

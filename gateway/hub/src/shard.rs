@@ -220,6 +220,11 @@ impl Shard {
         &self.counters
     }
 
+    /// Publications that [`Shard::advance`] has not carried to all their members yet; cheap, for every turn.
+    pub fn waiting_publications(&self) -> usize {
+        self.fanouts.waiting()
+    }
+
     /// Open and closing connections.
     pub fn connections(&self) -> usize {
         self.sessions.len()

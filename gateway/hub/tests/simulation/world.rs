@@ -18,6 +18,7 @@ use crate::client::{Client, Expectation};
 use crate::lines::{Lines, VARIANTS};
 
 const CHANNELS: [&str; 4] = ["a", "b", "c", "closed"];
+const OUTBOX: OutboxLimits = OutboxLimits { bytes: 400, messages: 12 };
 
 struct Manifest {
     policy: Arc<ChannelPolicy>,
@@ -59,9 +60,6 @@ pub(crate) struct World {
     quiet: bool,
     backlog: bool,
     budget: TurnBudget,
-    /// Bytes by which a publication may be padded.
-    padding: usize,
-    outbox: OutboxLimits,
 }
 
 #[derive(Clone)]
@@ -84,8 +82,6 @@ impl World {
         };
         let mut random = Rng::with_seed(seed);
         let budget = TurnBudget { connections: random.usize(1..12), deliveries: random.usize(1..60) };
-        // In one world of four some frames are larger than the cork buffer.
-        let padding = if random.u8(0..4) == 0 { 10_000 } else { 20 };
         Self {
             seed,
             random,
@@ -102,8 +98,6 @@ impl World {
             quiet: false,
             backlog: false,
             budget,
-            padding,
-            outbox: OutboxLimits { bytes: 400 + 4 * padding as u32, messages: 12 },
         }
     }
 
@@ -145,7 +139,7 @@ impl World {
             principal: self.principal.clone(),
             greeting: Some(Bytes::from_static(b"hello")),
             heartbeat: Heartbeat { interval_ms: 5_000, timeout_ms: 600_000, idle_ms: 0 },
-            outbox: self.outbox,
+            outbox: OUTBOX,
             rate: None,
             subscriptions: 3,
         };
@@ -174,7 +168,7 @@ impl World {
         }
         let number = self.next_publication;
         self.next_publication += 1;
-        let padding = "x".repeat(self.random.usize(0..3) * self.padding);
+        let padding = "x".repeat(self.random.usize(0..3) * 20);
         for client in self.clients.iter_mut().filter(|client| !client.finished && client.close_code.is_none())
         {
             for channel in &channels {
@@ -248,12 +242,12 @@ impl World {
 
     fn hinder(&mut self, at: usize) {
         if !self.clients[at].blocked {
-            self.clients[at].room = Some(self.random.usize(0..6 * self.padding));
+            self.clients[at].room = Some(self.random.usize(0..120));
         }
     }
 
     fn relieve(&mut self, at: usize) {
-        let room = if self.random.bool() { None } else { Some(self.random.usize(1..10 * self.padding)) };
+        let room = if self.random.bool() { None } else { Some(self.random.usize(1..200)) };
         self.clients[at].room = room;
         if std::mem::take(&mut self.clients[at].blocked) {
             self.shard.writable(self.clients[at].id);
@@ -297,9 +291,7 @@ impl World {
         let open = self.clients.iter().filter(|client| !client.finished).count();
         let held = self.shard.counters().outbound_bytes;
         // Each socket may hold its outbox, what one write took and the socket refused, a control frame and the close frame.
-        let most = open as u64
-            * (u64::from(self.outbox.bytes)
-                + (80 + 2 * self.padding as u64) * (self.budget.deliveries as u64 * 2 + 30));
+        let most = open as u64 * (u64::from(OUTBOX.bytes) + 100 * (self.budget.deliveries as u64 * 2 + 30));
         assert!(held <= most, "seed {}: {held} bytes held for {open} connections", self.seed);
     }
 
