@@ -59,8 +59,14 @@ pub struct ShardReport {
     pub bytes_out: Vec<u64>,
     /// Publications waiting in the inbox.
     pub inbox_publications: u64,
+    /// Publications that the full inbox refused.
+    pub inbox_refused: u64,
     /// Calls of `send`.
     pub sends: u64,
+    /// Open sockets.
+    pub sockets: u64,
+    /// Closed sockets whose last bytes are still on their way.
+    pub lingering: u64,
 }
 
 /// The inbox was full; what was posted is dropped. After a refused publication the shard raises a gap for the publication's

@@ -1,0 +1,196 @@
+//! From a socket's bytes to inputs of the state machine.
+
+use std::borrow::Cow;
+use std::io::{ErrorKind, Read};
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use rtgw_hub::{Input, Shard};
+use rtgw_model::{Close, CloseCode, ConnectionId, Intent, Now, Request};
+use rtgw_protocol::json;
+use rtgw_protocol::websocket::{Flow, Incoming, Progress, Violation};
+
+use super::event_loop::EventLoop;
+use super::handoff::SocketProtocol;
+use super::socket::Flag;
+
+/// One read of a socket, and all that one socket may take of a turn.
+pub(super) const READ_BYTES: usize = 64 << 10;
+
+/// Longest time for reading before what was read is acted upon and written.
+const READ_TIME: Duration = Duration::from_millis(4);
+/// So many sockets are read between two looks at the clock.
+const CLOCK_EVERY: usize = 32;
+
+impl EventLoop {
+    /// Puts the socket into the list of those to read, once.
+    pub(super) fn queue(&mut self, id: ConnectionId) {
+        if let Some(socket) = self.sockets.get(id)
+            && !socket.has(Flag::Queued)
+        {
+            socket.set(Flag::Queued, true);
+            self.ready.push_back(id);
+        }
+    }
+
+    /// Reads the sockets that were ready when the turn began, as far as the turn's time goes.
+    pub(super) fn read_ready(&mut self, now: Now) {
+        let start = Instant::now();
+        for count in 1..=self.ready.len() {
+            let Some(id) = self.ready.pop_front() else { break };
+            self.read(now, id);
+            if count % CLOCK_EVERY == 0 && start.elapsed() >= READ_TIME {
+                break;
+            }
+        }
+    }
+
+    fn read(&mut self, now: Now, id: ConnectionId) {
+        let Some(socket) = self.sockets.get(id) else { return };
+        socket.set(Flag::Queued, false);
+        if socket.has(Flag::Deaf) || !self.hub.may_read(id) {
+            return; // `Effect::Resume` queues it again.
+        }
+        if socket.has(Flag::Paused) {
+            self.decode(now, id, Chunk::Kept);
+        }
+        let Some(socket) = self.sockets.get(id) else { return };
+        if socket.has(Flag::Deaf) || socket.has(Flag::Paused) || !socket.has(Flag::Readable) {
+            return;
+        }
+        let read = loop {
+            match socket.stream.read(&mut self.scratch) {
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                read => break read,
+            }
+        };
+        match read {
+            Ok(count) if count > 0 => {
+                // A short read has emptied the kernel's buffer, and what comes later is a new event; but the end of the
+                // stream may have come before, and its event is spent.
+                let more = count == self.scratch.len() || socket.has(Flag::PeerClosed);
+                socket.set(Flag::Readable, more);
+                let mut scratch = std::mem::take(&mut self.scratch);
+                self.decode(now, id, Chunk::New(&mut scratch[..count]));
+                self.scratch = scratch;
+                if more {
+                    self.queue(id);
+                }
+            }
+            Err(error) if error.kind() == ErrorKind::WouldBlock => socket.set(Flag::Readable, false),
+            Ok(_) | Err(_) => self.gone(now, id),
+        }
+    }
+
+    /// Decodes bytes that came with the handoff or from the socket.
+    pub(super) fn decode(&mut self, now: Now, id: ConnectionId, bytes: Chunk<'_>) {
+        let Some(socket) = self.sockets.get(id) else { return };
+        let mut decoder = std::mem::take(&mut socket.decoder);
+        let number = socket.profile();
+        let profile = self.sockets.profile(number);
+        let mut ear =
+            Ear { hub: &mut self.hub, now, id, protocol: profile.protocol, heard: false, ending: None };
+        let mut on = |incoming: Incoming<'_>| ear.hear(incoming);
+        let outcome = match bytes {
+            Chunk::New(bytes) => {
+                self.traffic.read(profile.endpoint, bytes.len());
+                decoder.decode(&profile.rules, bytes, &mut on)
+            }
+            Chunk::Kept => decoder.resume(&profile.rules, &mut on),
+        };
+        let (heard, ending) = (ear.heard, ear.ending);
+        if !heard {
+            self.hub.handle(now, Input::Heard(id));
+        }
+        let Some(socket) = self.sockets.get(id) else { return };
+        socket.decoder = decoder;
+        socket.set(Flag::Paused, matches!(outcome, Ok(Progress::Paused)));
+        match (outcome, ending) {
+            (Err(violation), _) => self.violated(now, id, violation),
+            (Ok(_), Some(Ending::Client(code))) => self.answer_close(now, id, code),
+            (Ok(_), Some(Ending::Ours)) => socket.set(Flag::Deaf, true),
+            (Ok(_), None) => {}
+        }
+    }
+
+    fn violated(&mut self, now: Now, id: ConnectionId, violation: Violation) {
+        if let Some(socket) = self.sockets.get(id) {
+            socket.set(Flag::Deaf, true);
+        }
+        let close = Close { code: violation.code(), reason: Cow::Owned(violation.to_string()) };
+        self.hub.handle(now, Input::Close(id, close));
+    }
+}
+
+/// What the decoder is given.
+pub(super) enum Chunk<'a> {
+    /// New ones.
+    New(&'a mut [u8]),
+    /// Those it kept behind a pause.
+    Kept,
+}
+
+/// How the conversation ended while bytes were decoded.
+#[derive(Clone, Copy)]
+enum Ending {
+    /// The client's close frame, with its code.
+    Client(Option<u16>),
+    /// A message that this protocol does not take.
+    Ours,
+}
+
+/// Turns messages into inputs.
+struct Ear<'a> {
+    hub: &'a mut Shard,
+    now: Now,
+    id: ConnectionId,
+    protocol: SocketProtocol,
+    /// The state machine was told something, so it knows that the client lives.
+    heard: bool,
+    ending: Option<Ending>,
+}
+
+impl Ear<'_> {
+    fn hear(&mut self, incoming: Incoming<'_>) -> Flow {
+        match incoming {
+            Incoming::Pong(_) => return Flow::Continue,
+            Incoming::Close(payload) => {
+                self.ending = Some(Ending::Client(payload.map(|(code, _)| code)));
+                return Flow::Continue;
+            }
+            Incoming::Ping(payload) => self.tell(Input::WirePing(self.id, payload.into())),
+            Incoming::Text(text) => self.message(Payload::Text(text)),
+            Incoming::Binary(bytes) => self.message(Payload::Binary(bytes)),
+        }
+        if self.ending.is_none() && self.hub.may_read(self.id) { Flow::Continue } else { Flow::Pause }
+    }
+
+    fn message(&mut self, payload: Payload<'_>) {
+        let request = match (self.protocol, payload) {
+            (SocketProtocol::Json, Payload::Text(text)) => json::decode(text),
+            (SocketProtocol::Json, Payload::Binary(_)) => {
+                self.ending = Some(Ending::Ours);
+                let close = Close::new(CloseCode::UnsupportedData, "this endpoint takes text messages only");
+                return self.tell(Input::Close(self.id, close));
+            }
+            (SocketProtocol::Echo, Payload::Text(text)) => Ok(echo(false, text.as_bytes())),
+            (SocketProtocol::Echo, Payload::Binary(bytes)) => Ok(echo(true, bytes)),
+        };
+        self.tell(Input::Received(self.id, request));
+    }
+
+    fn tell(&mut self, input: Input) {
+        self.heard = true;
+        self.hub.handle(self.now, input);
+    }
+}
+
+#[derive(Clone, Copy)]
+enum Payload<'a> {
+    Text(&'a str),
+    Binary(&'a [u8]),
+}
+
+fn echo(binary: bool, payload: &[u8]) -> Request {
+    Request { id: None, intent: Intent::Echo { binary, payload: Bytes::copy_from_slice(payload) } }
+}
