@@ -112,8 +112,13 @@ pub enum GapReason {
 
 impl GapReason {
     /// Every reason.
-    pub const ALL: [GapReason; 5] =
-        [Self::SourceReconnected, Self::SourceOverflow, Self::BrokerReconnected, Self::InboxFull, Self::SlowConsumer];
+    pub const ALL: [GapReason; 5] = [
+        Self::SourceReconnected,
+        Self::SourceOverflow,
+        Self::BrokerReconnected,
+        Self::InboxFull,
+        Self::SlowConsumer,
+    ];
 
     /// The word on the wire and in metrics.
     pub fn as_str(self) -> &'static str {

@@ -2,7 +2,14 @@
 
 pub mod auth;
 pub mod broker;
+pub mod cli;
+pub mod console;
 pub mod http;
+pub mod intake;
 pub mod limits;
+pub mod metrics;
+pub mod publishing;
+pub mod readiness;
 pub mod refusal;
+pub mod sources;
 pub mod transport;

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use rtgw_model::{CHANNEL_BYTES, CommandId, Denied, ErrorCode, FilterLists, Intent, Rejection, Request};
 use serde_json::value::RawValue;
 
-use super::members::{Member, depth, pick, string};
+use super::members::{Member, deeper_than, pick, string};
 use super::{ID_BYTES, NESTING, lists};
 
 /// How much of a name that nobody knows is repeated in an error.
@@ -125,7 +125,7 @@ impl<'a> Command<'a> {
         if idempotency_key.is_some() {
             return Err(not_in_this_version("`idempotencyKey`"));
         }
-        if depth(data) > NESTING {
+        if deeper_than(NESTING, data) {
             return Err(Denied::new(
                 ErrorCode::TooLarge,
                 format!("`data` is nested deeper than {NESTING} levels"),

@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 use std::fmt;
 
+use memchr::memchr2_iter;
 use serde::Deserializer;
 use serde::de::{DeserializeSeed, IgnoredAny, MapAccess, Visitor};
 use serde_json::value::RawValue;
@@ -80,8 +81,13 @@ pub(super) fn string(raw: &RawValue) -> Option<Cow<'_, str>> {
     }
 }
 
-/// The deepest nesting of arrays and objects in `json`, which must be JSON.
-pub(super) fn depth(json: &str) -> usize {
+/// Whether arrays and objects in `json`, which must be JSON, are nested deeper than `limit`.
+pub(super) fn deeper_than(limit: usize, json: &str) -> bool {
+    // Nothing nests deeper than it has opening brackets, and those are counted many bytes at a time.
+    memchr2_iter(b'[', b'{', json.as_bytes()).nth(limit).is_some() && depth(json) > limit
+}
+
+fn depth(json: &str) -> usize {
     let (mut depth, mut deepest, mut quoted) = (0_usize, 0, false);
     let mut bytes = json.bytes();
     while let Some(byte) = bytes.next() {
@@ -130,6 +136,10 @@ mod tests {
     fn depth_counts_brackets_outside_strings() {
         for (json, expected) in [("1", 0), ("[]", 1), (r#"{"[{":"]\"[["}"#, 1), (r#"[[],{"a":[{}]}]"#, 4)] {
             assert_eq!(depth(json), expected, "{json}");
+            assert!(
+                !deeper_than(expected, json) && (expected == 0 || deeper_than(expected - 1, json)),
+                "{json}"
+            );
         }
     }
 

@@ -124,11 +124,11 @@ fn channel(name: &str) -> ChannelName {
     ChannelName::parse(name).unwrap()
 }
 
-fn publication(channels: &[&str], data: impl ToString) -> Publication {
+fn publication(channels: &[&str], data: impl std::fmt::Display) -> Publication {
     Publication {
         channels: channels.iter().map(|name| channel(name)).collect(),
         event: "e".into(),
-        data: Bytes::from(data.to_string()),
+        data: Bytes::from(format!("{data}")),
         timestamp: Timestamp(0),
         tags: Default::default(),
         id: None,

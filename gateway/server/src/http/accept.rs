@@ -15,7 +15,7 @@ const PAUSE: Duration = Duration::from_millis(100);
 
 /// Accepts from `listener` until `stop`, then waits until every connection has ended. At most `most` connections are served at
 /// once; more wait in the kernel's backlog. Dropping the future ends all of them.
-pub async fn accept<S, F>(listener: TcpListener, most: usize, stop: CancellationToken, serve: S)
+pub(super) async fn accept<S, F>(listener: TcpListener, most: usize, stop: CancellationToken, serve: S)
 where
     S: Fn(TcpStream, SocketAddr) -> F,
     F: Future<Output = ()> + Send + 'static,

@@ -4,41 +4,20 @@ use std::time::Duration;
 
 use rtgw_config::checked::{Checked, Compression, Endpoint, Protocol};
 use rtgw_model::{EndpointIx, Heartbeat, InboundRate, OutboxLimits};
-use rtgw_protocol::websocket::deflate::Window;
+use rtgw_protocol::websocket::handshake::Supported;
+use rtgw_protocol::websocket::subprotocol;
 
-use crate::auth::{Admitted, ConnectRequest};
-use crate::refusal::Refusal;
+use super::variants::EndpointVariants;
 use crate::transport::SocketProtocol;
-
-/// Asks whether a request may be upgraded.
-pub trait Admission: Send + Sync {
-    /// Answers without waiting.
-    fn admit(&self, request: ConnectRequest) -> Result<Admitted, Refusal>;
-}
-
-/// What a valid opening handshake agreed on.
-#[derive(Clone, Debug, Default)]
-pub struct Agreed {
-    /// `Sec-WebSocket-Accept`.
-    pub accept: String,
-    /// `Sec-WebSocket-Protocol` of the answer.
-    pub subprotocol: Option<String>,
-    /// `Sec-WebSocket-Extensions` of the answer.
-    pub extensions: Option<String>,
-    /// The window of permessage-deflate, where it was negotiated.
-    pub window: Option<Window>,
-}
-
-/// Checks an opening handshake; the flag says whether compression is on offer.
-pub type Negotiate = fn(&http::request::Parts, bool) -> Result<Agreed, Refusal>;
 
 /// An endpoint's settings.
 #[derive(Debug)]
 pub(super) struct Door {
-    pub(super) index: usize,
     pub(super) ix: EndpointIx,
     pub(super) protocol: SocketProtocol,
-    pub(super) compression: bool,
+    /// What a handshake can agree on.
+    pub(super) supported: Supported<'static>,
+    pub(super) variants: EndpointVariants,
     pub(super) heartbeat: Heartbeat,
     pub(super) outbox: OutboxLimits,
     pub(super) rate: Option<InboundRate>,
@@ -47,16 +26,25 @@ pub(super) struct Door {
 }
 
 impl Door {
-    pub(super) fn new(config: &Checked, index: usize, endpoint: &Endpoint) -> Self {
+    pub(super) fn new(
+        config: &Checked,
+        index: usize,
+        endpoint: &Endpoint,
+        variants: EndpointVariants,
+    ) -> Self {
         let limits = &config.limits;
+        let (protocol, subprotocols): (_, &'static [&'static str]) = match endpoint.protocol {
+            Protocol::Json => (SocketProtocol::Json, &[subprotocol::JSON]),
+            Protocol::Echo => (SocketProtocol::Echo, &[]),
+        };
         Self {
-            index,
             ix: EndpointIx(u16::try_from(index).unwrap_or(u16::MAX)),
-            protocol: match endpoint.protocol {
-                Protocol::Json => SocketProtocol::Json,
-                Protocol::Echo => SocketProtocol::Echo,
+            protocol,
+            supported: Supported {
+                subprotocols,
+                deflate: matches!(endpoint.compression, Compression::Shared { .. }),
             },
-            compression: matches!(endpoint.compression, Compression::Shared { .. }),
+            variants,
             heartbeat: Heartbeat {
                 interval_ms: millis(endpoint.heartbeat.interval),
                 timeout_ms: millis(endpoint.heartbeat.timeout),

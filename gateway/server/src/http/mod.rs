@@ -1,13 +1,17 @@
 //! HTTP: the public listener with its upgrades, stats and health, and the internal listener beside it.
 
 mod accept;
+mod admission;
 mod connection;
+mod cors;
 mod endpoint;
 mod linger;
+mod pages;
 mod public;
 mod response;
 mod upgrade;
+mod variants;
 
-pub use accept::accept;
-pub use endpoint::{Admission, Agreed, Negotiate};
+pub use admission::Admission;
 pub use public::{Public, PublicParts};
+pub use variants::{EndpointVariants, variants};

@@ -3,22 +3,26 @@
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Instant;
 
 use axum::Router;
 use axum::body::Body;
 use axum::routing::any;
-use http::{Request, Response, StatusCode};
+use http::{Request, Response};
 use rtgw_config::checked::Checked;
-use rtgw_model::{EndpointIx, Variant};
-use rtgw_protocol::websocket::deflate::Window;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
 use super::accept::accept;
+use super::admission::Admission;
 use super::connection::{self, serve};
-use super::endpoint::{Admission, Door, Negotiate};
+use super::endpoint::Door;
+use super::pages::{self, Page};
+use super::variants::EndpointVariants;
 use super::{response, upgrade};
-use crate::limits::{Connections, HandshakeRate};
+use crate::limits::{Connections, HandshakeRate, Users};
+use crate::metrics::{Handshakes, Reports};
+use crate::readiness::Readiness;
 use crate::refusal::Refusal;
 use crate::transport::Inbox;
 
@@ -26,16 +30,22 @@ use crate::transport::Inbox;
 pub struct PublicParts {
     /// The running configuration.
     pub config: Arc<Checked>,
+    /// The variants of its endpoints.
+    pub variants: Vec<EndpointVariants>,
     /// Who may come in.
     pub admission: Arc<dyn Admission>,
-    /// Checks opening handshakes.
-    pub negotiate: Negotiate,
-    /// The bytes of an endpoint by the negotiated window of permessage-deflate.
-    pub variant: Arc<dyn Fn(EndpointIx, Option<Window>) -> Variant + Send + Sync>,
     /// The shards, by index.
     pub inboxes: Box<[Arc<dyn Inbox>]>,
+    /// The shards' numbers.
+    pub reports: Arc<Reports>,
     /// The pod's places.
     pub connections: Arc<Connections>,
+    /// Who is connected.
+    pub users: Arc<Users>,
+    /// Counts handshakes.
+    pub handshakes: Arc<Handshakes>,
+    /// The pod's state.
+    pub readiness: Arc<Readiness>,
     /// Most connections that are not upgraded yet.
     pub most_pending: usize,
 }
@@ -43,30 +53,28 @@ pub struct PublicParts {
 /// The public listener's state.
 pub struct Public {
     pub(super) parts: PublicParts,
-    pub(super) handshakes: Option<HandshakeRate>,
+    pub(super) rate: Option<HandshakeRate>,
     pub(super) doors: Box<[Door]>,
+    pub(super) started: Instant,
 }
 
 /// What a path serves.
 #[derive(Clone, Copy)]
-enum Page {
+enum Place {
     Socket(usize),
-    Health,
-}
-
-#[derive(serde::Serialize)]
-struct Health {
-    status: &'static str,
+    Page(Page, usize),
 }
 
 impl Public {
     /// A listener's state.
     pub fn new(parts: PublicParts) -> Arc<Self> {
         let config = &parts.config;
-        let doors = config.endpoints.iter().enumerate();
-        let doors = doors.map(|(index, endpoint)| Door::new(config, index, endpoint)).collect();
-        let handshakes = config.limits.handshakes_per_second.map(HandshakeRate::new);
-        Arc::new(Self { parts, handshakes, doors })
+        let doors = config.endpoints.iter().zip(&parts.variants).enumerate();
+        let doors = doors
+            .map(|(index, (endpoint, variants))| Door::new(config, index, endpoint, *variants))
+            .collect();
+        let rate = config.limits.handshakes_per_second.map(HandshakeRate::new);
+        Arc::new(Self { parts, rate, doors, started: Instant::now() })
     }
 
     /// Serves `listener` until `stop`, then until its connections have ended. Upgraded sockets belong to their shards and are
@@ -75,40 +83,51 @@ impl Public {
         let router = self.router();
         let http = connection::http1();
         let most = self.parts.most_pending;
-        accept(listener, most, stop.clone(), move |stream, peer: SocketAddr| {
-            let (http, router, stop) = (http.clone(), router.clone(), stop.clone());
-            async move { serve(&http, stream, peer.ip(), router, stop).await }
+        let stopping = stop.clone();
+        accept(listener, most, stop, move |stream, peer: SocketAddr| {
+            let (http, router, stop) = (http.clone(), router.clone(), stopping.clone());
+            let handshakes = Arc::clone(&self.parts.handshakes);
+            async move {
+                let _pending = handshakes.begin();
+                serve(&http, stream, peer.ip(), router, stop).await;
+            }
         })
         .await;
     }
 
     fn router(self: &Arc<Self>) -> Router {
         let mut router = Router::new();
-        for (path, page) in self.pages() {
+        for (path, place) in self.places() {
             let public = Arc::clone(self);
-            let handler = move |request: Request<Body>| async move { public.answer(page, request) };
+            let handler = move |request: Request<Body>| async move { public.answer(place, request).await };
             router = router.route(&escaped(&path), any(handler));
         }
-        router.fallback(|| async { not_found() })
+        router.fallback(|| async {
+            response::refused(&Refusal::new(404, "not_found", "nothing is served at this path"))
+        })
     }
 
     /// Exact paths; a socket's path wins over a page of the same name, and the first endpoint over later ones.
-    fn pages(&self) -> BTreeMap<String, Page> {
-        let endpoints = || self.parts.config.endpoints.iter().enumerate();
-        let sockets = endpoints().map(|(index, endpoint)| (&endpoint.path, Page::Socket(index)));
-        let health =
-            endpoints().flat_map(|(_, endpoint)| &endpoint.health_paths).map(|path| (path, Page::Health));
-        let mut pages = BTreeMap::new();
-        for (path, page) in sockets.chain(health) {
-            pages.entry(path.clone()).or_insert(page);
+    fn places(&self) -> BTreeMap<String, Place> {
+        let endpoints = &self.parts.config.endpoints;
+        let mut places = BTreeMap::new();
+        let mut put = |path: &String, place| {
+            places.entry(path.clone()).or_insert(place);
+        };
+        for (index, endpoint) in endpoints.iter().enumerate() {
+            put(&endpoint.path, Place::Socket(index));
         }
-        pages
+        for (index, endpoint) in endpoints.iter().enumerate() {
+            endpoint.stats_paths.iter().for_each(|path| put(path, Place::Page(Page::Stats, index)));
+            endpoint.health_paths.iter().for_each(|path| put(path, Place::Page(Page::Health, index)));
+        }
+        places
     }
 
-    fn answer(self: Arc<Self>, page: Page, request: Request<Body>) -> Response<Body> {
-        match page {
-            Page::Socket(index) => upgrade::upgrade(&self, index, request),
-            Page::Health => response::json(StatusCode::OK, &Health { status: "ok" }),
+    async fn answer(&self, place: Place, request: Request<Body>) -> Response<Body> {
+        match place {
+            Place::Socket(index) => upgrade::upgrade(self, index, request),
+            Place::Page(page, index) => pages::answer(self, page, index, request).await,
         }
     }
 }
@@ -116,8 +135,4 @@ impl Public {
 /// `path` as axum takes it literally.
 fn escaped(path: &str) -> String {
     path.replace('{', "{{").replace('}', "}}")
-}
-
-fn not_found() -> Response<Body> {
-    response::refused(&Refusal::new(404, "not_found", "nothing is served at this path"))
 }

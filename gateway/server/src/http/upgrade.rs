@@ -1,24 +1,32 @@
 //! The upgrade: a handshake is checked, admitted, answered, and its socket handed to an I/O shard.
 
+use std::sync::Arc;
+
 use axum::body::{Body, HttpBody};
 use bytes::Bytes;
-use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, header};
+use http::request::Parts;
+use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, StatusCode, Version};
 use rtgw_hub::Opening;
 use rtgw_model::{Admission, Close};
-use rtgw_protocol::websocket::{close, frame};
+use rtgw_protocol::websocket::handshake::{self, Accepted, Headers};
+use rtgw_protocol::websocket::{close, frame, subprotocol};
+use smallvec::SmallVec;
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 use tracing::{debug, error};
 
 use super::connection::Visitor;
-use super::endpoint::{Agreed, Door};
+use super::endpoint::Door;
 use super::linger::linger;
 use super::public::Public;
 use super::response;
 use crate::auth::{Admitted, ConnectRequest};
 use crate::limits;
 use crate::refusal::Refusal;
-use crate::transport::{Handoff, Inbox, Permit, ShardInput};
+use crate::transport::{Handoff, Inbox, Permit, ShardInput, SocketProtocol};
+
+/// The result of a handshake that was admitted, beside the codes of refusals.
+const ACCEPTED: &str = "accepted";
 
 /// What a socket becomes after its 101.
 pub(super) enum Successor {
@@ -30,9 +38,9 @@ pub(super) enum Successor {
 
 /// A hand-over that waits for its socket.
 pub(super) struct Adoption {
-    inbox: std::sync::Arc<dyn Inbox>,
+    inbox: Arc<dyn Inbox>,
     opening: Opening,
-    protocol: crate::transport::SocketProtocol,
+    protocol: SocketProtocol,
     deflate: bool,
     message_bytes: usize,
     permit: Permit,
@@ -43,61 +51,73 @@ pub(super) fn upgrade(public: &Public, index: usize, request: Request<Body>) -> 
     let (mut parts, body) = request.into_parts();
     let (Some(door), Some(visitor)) = (public.doors.get(index), parts.extensions.remove::<Visitor>()) else {
         error!("a request reached an endpoint past the listener");
-        return response::refused(&Refusal::new(500, "internal", "a fault of the server"));
+        return response::refused(&internal());
     };
-    if !body.is_end_stream() {
-        return response::refused(&Refusal::new(400, "bad_handshake", "an opening handshake has no body"));
-    }
-    let agreed = match (public.parts.negotiate)(&parts, door.compression) {
-        Ok(agreed) => agreed,
-        Err(refusal) => return response::refused(&refusal),
-    };
-    let request = ConnectRequest {
-        endpoint: door.index,
-        query: parts.uri.query().unwrap_or_default().to_owned(),
-        headers: parts.headers,
-        ip: visitor.ip,
-    };
-    let successor = match admit(public, door, &agreed, request) {
-        Ok(adoption) => Successor::Session(Box::new(adoption)),
-        Err(refusal) if reads_closes(&agreed) => {
-            let reason = refusal.retry_after.map(|seconds| format!("after={}", u64::from(seconds) * 1000));
-            let reason = reason.map_or(refusal.code.into(), Into::into);
-            Successor::Refused(Close { code: refusal.close_code(), reason })
+    let count = |result| public.parts.handshakes.count(index, result);
+    let accepted = match accept(door, &parts, &body) {
+        Ok(accepted) => accepted,
+        Err(refusal) => {
+            count("bad_handshake");
+            return not_a_handshake(refusal);
         }
-        Err(refusal) => return response::refused(&refusal),
     };
-    visitor.become_after_101(successor);
-    switching(&agreed)
+    match admit(public, door, &accepted, request_of(parts, index, visitor.ip)) {
+        Ok(adoption) => {
+            count(ACCEPTED);
+            visitor.become_after_101(Successor::Session(Box::new(adoption)));
+            switching(&accepted)
+        }
+        Err(refusal) => {
+            count(refusal.code);
+            // A browser sees no HTTP answer to a handshake, but a client that speaks our protocol reads close codes.
+            if accepted.subprotocol != Some(subprotocol::JSON) {
+                return response::refused(&refusal);
+            }
+            visitor.become_after_101(Successor::Refused(close_of(&refusal)));
+            switching(&accepted)
+        }
+    }
 }
 
+fn accept(door: &Door, parts: &Parts, body: &Body) -> Result<Accepted, handshake::Refusal> {
+    if !body.is_end_stream() {
+        return Err(handshake::Refusal::Body);
+    }
+    let version = if parts.version == Version::HTTP_11 { (1, 1) } else { (1, 0) };
+    handshake::accept(parts.method.as_str(), version, &Fields(&parts.headers), door.supported)
+}
+
+/// What admission looks at.
+pub(super) fn request_of(parts: Parts, endpoint: usize, ip: std::net::IpAddr) -> ConnectRequest {
+    let query = parts.uri.query().unwrap_or_default().to_owned();
+    ConnectRequest { endpoint, headers: parts.headers, query, ip }
+}
+
+/// The steps in the order of the contract: origin, limits of the pod, then credentials and what follows from them.
 fn admit(
     public: &Public,
     door: &Door,
-    agreed: &Agreed,
+    accepted: &Accepted,
     request: ConnectRequest,
 ) -> Result<Adoption, Refusal> {
-    let full = |code, message: &'static str| Refusal {
-        retry_after: Some(limits::retry_after()),
-        ..Refusal::new(503, code, message)
-    };
-    if public.handshakes.as_ref().is_some_and(|rate| !rate.take()) {
-        return Err(full(
+    let parts = &public.parts;
+    parts.admission.origin(&request)?;
+    if public.rate.as_ref().is_some_and(|rate| !rate.take()) {
+        return Err(unavailable(
             "busy",
-            "more connections are opened per second than this pod takes; try again later",
+            "this pod is asked for more connections per second than it takes; try later",
         ));
     }
-    let Some(place) = public.parts.connections.take() else {
-        return Err(full("full", "this pod holds as many connections as it may; try again later"));
-    };
-    let Some(inbox) = public.parts.inboxes.get(usize::from(place.shard())) else {
-        return Err(Refusal::new(500, "internal", "a fault of the server"));
-    };
-    let Admitted { key, principal, auto, greeting } = public.parts.admission.admit(request)?;
+    let full = || unavailable("full", "this pod holds as many connections as it may; try later");
+    let place = parts.connections.take().ok_or_else(full)?;
+    let inbox = parts.inboxes.get(usize::from(place.shard())).ok_or_else(internal)?;
+    let Admitted { key, principal, auto, greeting } = parts.admission.admit(request)?;
+    let window = accepted.deflate.map(|deflate| deflate.window);
+    let user = parts.users.enter(&principal.user);
     let admission = Admission {
         key,
         endpoint: door.ix,
-        variant: (public.parts.variant)(door.ix, agreed.window),
+        variant: door.variants.of(window),
         principal,
         greeting,
         heartbeat: door.heartbeat,
@@ -106,36 +126,61 @@ fn admit(
         subscriptions: door.subscriptions,
     };
     Ok(Adoption {
-        inbox: std::sync::Arc::clone(inbox),
+        inbox: Arc::clone(inbox),
         opening: Opening { admission, auto },
         protocol: door.protocol,
-        deflate: agreed.window.is_some(),
+        deflate: window.is_some(),
         message_bytes: door.message_bytes,
-        permit: Box::new(place),
+        permit: Box::new((place, user)),
     })
 }
 
-/// Whether the client speaks a protocol of ours: a browser that does cannot see an HTTP answer, but it sees a close code.
-fn reads_closes(agreed: &Agreed) -> bool {
-    agreed.subprotocol.as_deref().is_some_and(|chosen| chosen.starts_with("rtgw."))
+fn unavailable(code: &'static str, message: &'static str) -> Refusal {
+    Refusal { retry_after: Some(limits::retry_after()), ..Refusal::new(503, code, message) }
 }
 
-fn switching(agreed: &Agreed) -> Response<Body> {
-    let mut response = Response::new(Body::empty());
-    *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
-    let headers = response.headers_mut();
-    headers.insert(header::UPGRADE, HeaderValue::from_static("websocket"));
-    headers.insert(header::CONNECTION, HeaderValue::from_static("Upgrade"));
-    put(headers, header::SEC_WEBSOCKET_ACCEPT, Some(&agreed.accept));
-    put(headers, header::SEC_WEBSOCKET_PROTOCOL, agreed.subprotocol.as_deref());
-    put(headers, header::SEC_WEBSOCKET_EXTENSIONS, agreed.extensions.as_deref());
+fn internal() -> Refusal {
+    Refusal::new(500, "internal", "a fault of the server")
+}
+
+/// The header fields of a request, as the handshake reads them.
+struct Fields<'a>(&'a HeaderMap);
+
+impl Headers for Fields<'_> {
+    fn values<'a>(&'a self, name: &'static str) -> impl Iterator<Item = &'a [u8]> + Clone {
+        let values: SmallVec<[&[u8]; 4]> = self.0.get_all(name).iter().map(HeaderValue::as_bytes).collect();
+        values.into_iter()
+    }
+}
+
+fn not_a_handshake(refusal: handshake::Refusal) -> Response<Body> {
+    let body = Refusal::new(refusal.status(), "bad_handshake", refusal.to_string());
+    let mut response = response::refused(&body);
+    for (name, value) in refusal.headers() {
+        response.headers_mut().insert(HeaderName::from_static(name), HeaderValue::from_static(value));
+    }
     response
 }
 
-fn put(headers: &mut HeaderMap, name: header::HeaderName, value: Option<&str>) {
-    if let Some(value) = value.and_then(|value| HeaderValue::from_str(value).ok()) {
-        headers.insert(name, value);
+fn switching(accepted: &Accepted) -> Response<Body> {
+    let mut response = Response::new(Body::empty());
+    *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
+    for (name, value) in accepted.headers() {
+        // Every value is a constant or base64.
+        if let Ok(value) = HeaderValue::from_str(value) {
+            response.headers_mut().insert(HeaderName::from_static(name), value);
+        }
     }
+    response
+}
+
+/// A refusal as a close: the reason names the delay where there is one, else the code of the refusal.
+fn close_of(refusal: &Refusal) -> Close {
+    let reason = match refusal.retry_after {
+        Some(seconds) => format!("after={}", u64::from(seconds) * 1000).into(),
+        None => refusal.code.into(),
+    };
+    Close { code: refusal.close_code(), reason }
 }
 
 impl Successor {

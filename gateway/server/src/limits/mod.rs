@@ -2,9 +2,13 @@
 
 mod connections;
 mod handshakes;
+mod open_files;
+mod users;
 
 pub use connections::{Connections, Place};
 pub use handshakes::HandshakeRate;
+pub use open_files::{Capacity, capacity, open_files};
+pub use users::{UserConnection, Users};
 
 /// Seconds for `Retry-After` when the pod is full or busy: spread, so that refused clients do not come back together.
 pub fn retry_after() -> u32 {

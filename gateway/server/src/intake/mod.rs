@@ -1,0 +1,145 @@
+//! Where publications enter the pod: looks up the shards with a subscriber and posts to their inboxes.
+//!
+//! **Order.** What is promised is the order of one caller: a broker calls from inside its own order (its lock, or its one reader), a
+//! source from its one task, and each call has posted to every shard before it returns. So every shard sees a broker's publications in
+//! the order of their ids, and a source's in the order it read them. Between two callers there is no order to keep (what a source brings
+//! past the broker has no id), and two shards may see them interleaved differently; a lock around the posts would buy nothing.
+
+mod counts;
+mod interests;
+mod registry;
+#[cfg(test)]
+mod tests;
+
+use std::sync::Arc;
+
+pub use counts::{Counts, DropReason, Origin};
+pub use interests::Interests;
+pub use registry::MAX_SHARDS;
+use registry::{Registry, Shards};
+use rtgw_hub::{GapScope, Input};
+use rtgw_model::{ChannelName, GapReason, Millis, Outgoing, Publication, RuleIx};
+use smallvec::SmallVec;
+
+use crate::broker::{BrokerSink, Generation};
+use crate::sources::SourceSink;
+use crate::transport::{Inbox, ShardInput};
+
+/// Most bytes of a publication's data.
+pub const DATA_BYTES: usize = 1024 * 1024;
+
+/// The monotonic clock of the shards.
+pub type Clock = Arc<dyn Fn() -> Millis + Send + Sync>;
+
+/// The way from brokers and sources to the shards. Nothing here waits.
+pub struct Intake {
+    inboxes: Vec<Arc<dyn Inbox>>,
+    registry: Registry,
+    variants: usize,
+    clock: Clock,
+    counts: Arc<Counts>,
+}
+
+/// An intake that cannot be made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{0} shards were asked for, at most {MAX_SHARDS} can be told apart")]
+pub struct TooManyShards(pub usize);
+
+impl Intake {
+    /// An intake over the inboxes of all shards, by their index, for an encoder with `variants` variants.
+    ///
+    /// # Errors
+    /// [`TooManyShards`].
+    pub fn new(
+        inboxes: Vec<Arc<dyn Inbox>>,
+        variants: usize,
+        clock: Clock,
+        counts: Arc<Counts>,
+    ) -> Result<Self, TooManyShards> {
+        if inboxes.len() > MAX_SHARDS {
+            return Err(TooManyShards(inboxes.len()));
+        }
+        Ok(Self { inboxes, registry: Registry::new(), variants, clock, counts })
+    }
+
+    /// Channels with a subscriber in this pod.
+    pub fn channels(&self) -> usize {
+        self.registry.len()
+    }
+
+    /// The counts.
+    pub fn counts(&self) -> &Arc<Counts> {
+        &self.counts
+    }
+
+    /// Posts the publication to every shard with a subscriber of one of its channels: encoded at most once per variant, by the first
+    /// shard that needs it.
+    fn deliver(&self, publication: Publication) {
+        let interested: SmallVec<[(Shards, RuleIx); 4]> =
+            publication.channels.iter().filter_map(|channel| self.registry.interested(channel)).collect();
+        let Some((_, first)) = interested.first() else { return };
+        if publication.data.len() > DATA_BYTES {
+            self.counts.drop_one(*first, DropReason::TooLarge);
+            return;
+        }
+        let shards = interested.iter().fold(Shards::default(), |all, (shards, _)| all.union(*shards));
+        let outgoing = Arc::new(Outgoing::new(publication, self.variants, (self.clock)()));
+        for shard in shards.iter() {
+            if self.post(shard, Input::Publication(Arc::clone(&outgoing))) {
+                continue;
+            }
+            // The shard knows by itself that its inbox was full and tells the gap in order.
+            let rule = interested
+                .iter()
+                .find(|(shards, _)| shards.contains(shard))
+                .map_or(*first, |(_, rule)| *rule);
+            self.counts.drop_one(rule, DropReason::InboxFull);
+        }
+    }
+
+    fn fan_out_gap(&self, scope: &GapScope, reason: GapReason) {
+        let shards = match scope {
+            // Rules are not indexed: a shard without such a channel has nobody to tell.
+            GapScope::All | GapScope::Rules(_) => Shards::of_all(self.inboxes.len()),
+            GapScope::Channels(channels) => channels
+                .iter()
+                .filter_map(|channel| self.registry.interested(channel))
+                .fold(Shards::default(), |all, (shards, _)| all.union(shards)),
+        };
+        for shard in shards.iter() {
+            self.post(shard, Input::Gap(scope.clone(), reason));
+        }
+    }
+
+    /// False when the shard's inbox was full.
+    fn post(&self, shard: usize, input: Input) -> bool {
+        self.inboxes.get(shard).is_none_or(|inbox| inbox.post(ShardInput::Hub(input)).is_ok())
+    }
+}
+
+impl BrokerSink for Intake {
+    fn publication(&self, publication: Publication) {
+        self.deliver(publication);
+    }
+
+    fn ready(&self, channel: ChannelName, generation: Generation) {
+        for shard in self.registry.carried(&channel, generation).iter() {
+            self.post(shard, Input::Ready(channel.clone()));
+        }
+    }
+
+    fn gap(&self, scope: GapScope, reason: GapReason) {
+        self.fan_out_gap(&scope, reason);
+    }
+}
+
+impl SourceSink for Intake {
+    fn publication(&self, source: u16, rules: &[RuleIx], publication: Publication) {
+        self.counts.published(Origin::Source(source), rules.iter().copied());
+        self.deliver(publication);
+    }
+
+    fn gap(&self, scope: GapScope, reason: GapReason) {
+        self.fan_out_gap(&scope, reason);
+    }
+}

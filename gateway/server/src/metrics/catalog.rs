@@ -1,0 +1,185 @@
+//! The table of all metrics: their names are a contract with dashboards, alerts and the autoscaler.
+
+use super::scrape::{Samples, Scrape};
+
+/// Kinds of metrics.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Kind {
+    /// Only grows.
+    Counter,
+    /// Goes up and down.
+    Gauge,
+    /// Says something by its labels.
+    Info,
+}
+
+impl Kind {
+    fn word(self) -> &'static str {
+        match self {
+            Self::Counter => "counter",
+            Self::Gauge => "gauge",
+            Self::Info => "info",
+        }
+    }
+
+    /// What the text format adds to the registered name.
+    fn suffix(self) -> &'static str {
+        match self {
+            Self::Counter => "_total",
+            Self::Gauge => "",
+            Self::Info => "_info",
+        }
+    }
+}
+
+/// One metric.
+pub(super) struct Metric {
+    /// As a query names it.
+    pub(super) name: &'static str,
+    pub(super) kind: Kind,
+    pub(super) labels: &'static [&'static str],
+    pub(super) help: &'static str,
+    pub(super) read: fn(&Scrape, &mut Samples),
+}
+
+impl Metric {
+    /// The name without the suffix that the text format adds.
+    pub(super) fn registered_name(&self) -> &'static str {
+        self.name.strip_suffix(self.kind.suffix()).unwrap_or(self.name)
+    }
+}
+
+const fn counter(
+    name: &'static str,
+    labels: &'static [&'static str],
+    help: &'static str,
+    read: fn(&Scrape, &mut Samples),
+) -> Metric {
+    Metric { name, kind: Kind::Counter, labels, help, read }
+}
+
+const fn gauge(
+    name: &'static str,
+    labels: &'static [&'static str],
+    help: &'static str,
+    read: fn(&Scrape, &mut Samples),
+) -> Metric {
+    Metric { name, kind: Kind::Gauge, labels, help, read }
+}
+
+/// Every metric, in the order of the page.
+pub(super) const CATALOG: &[Metric] = &[
+    gauge("rtgw_connections", &["endpoint"], "Open connections", |scrape, out| {
+        scrape.by_endpoint(out, |report| &report.counters.connections);
+    }),
+    gauge("rtgw_connection_capacity", &[], "Connections that this pod may hold", |scrape, out| {
+        out.add([], u64::from(scrape.capacity));
+    }),
+    counter(
+        "rtgw_handshakes_total",
+        &["endpoint", "result"],
+        "Opening handshakes; the result is accepted or the code of the refusal",
+        Scrape::handshakes,
+    ),
+    counter(
+        "rtgw_closes_total",
+        &["endpoint", "code", "reason"],
+        "Ended connections; the reason is server, client or lost, the code 0 where none was seen and 4999 for a client's own",
+        Scrape::closes,
+    ),
+    gauge("rtgw_subscriptions", &["pattern"], "Held subscriptions", |scrape, out| {
+        scrape.by_pattern(out, |report| &report.counters.subscriptions);
+    }),
+    counter(
+        "rtgw_deliveries_total",
+        &["endpoint", "pattern"],
+        "Publications put into outboxes of connections",
+        Scrape::deliveries,
+    ),
+    counter(
+        "rtgw_bytes_total",
+        &["direction", "endpoint"],
+        "Bytes read from and written to sockets",
+        Scrape::bytes,
+    ),
+    counter("rtgw_commands_total", &["endpoint", "type", "result"], "Commands of clients", Scrape::commands),
+    counter(
+        "rtgw_dropped_total",
+        &["pattern", "reason"],
+        "Publications that were meant for somebody and dropped",
+        |scrape, out| scrape.by_pattern_and_reason(out, |report| &report.counters.dropped),
+    ),
+    counter("rtgw_gaps_total", &["pattern", "reason"], "Gaps told to connections", |scrape, out| {
+        scrape.by_pattern_and_reason(out, |report| &report.counters.gaps);
+    }),
+    gauge("rtgw_outbound_bytes", &[], "Bytes that wait for sockets which take none", |scrape, out| {
+        out.add([], scrape.total(|report| report.counters.outbound_bytes));
+    }),
+    gauge("rtgw_broker_up", &["shard"], "1 while the broker carries probes", |scrape, out| {
+        out.add(["0"], u64::from(scrape.broker_up));
+    }),
+    gauge(
+        "rtgw_broker_probe_seconds",
+        &["shard"],
+        "How long the last probe took that came back",
+        |scrape, out| {
+            if let Some(probe) = scrape.probe {
+                out.add(["0"], probe.as_secs_f64());
+            }
+        },
+    ),
+    Metric {
+        name: "rtgw_config_revision_info",
+        kind: Kind::Info,
+        labels: &["revision"],
+        help: "The configuration that runs",
+        read: |scrape, out| out.add([&*scrape.revision], 1),
+    },
+    gauge("rtgw_delivering", &[], "1 while this pod can deliver", |scrape, out| {
+        out.add([], u64::from(scrape.broker_up));
+    }),
+    gauge("rtgw_draining", &[], "1 while this pod closes its connections to end", |scrape, out| {
+        out.add([], u64::from(scrape.draining));
+    }),
+    gauge("process_resident_memory_bytes", &[], "Resident memory", |scrape, out| {
+        if let Some(bytes) = scrape.process.resident {
+            out.add([], bytes);
+        }
+    }),
+    counter("process_cpu_seconds_total", &[], "CPU time used", |scrape, out| {
+        if let Some(seconds) = scrape.process.cpu {
+            out.add([], seconds);
+        }
+    }),
+    gauge("process_open_fds", &[], "Open file descriptors", |scrape, out| {
+        if let Some(count) = scrape.process.open_fds {
+            out.add([], count);
+        }
+    }),
+    gauge("process_max_fds", &[], "Most open file descriptors", |scrape, out| {
+        if let Some(count) = scrape.process.max_fds {
+            out.add([], count);
+        }
+    }),
+];
+
+/// The reference page.
+pub(super) fn reference() -> String {
+    let mut page = String::from(
+        "# Metrics\n\n\
+         `GET /metrics` on the internal listener, as OpenMetrics text. Labels come from the manifest or from fixed tables, never \
+         from clients or channels: `endpoint` and `source` are names of the manifest, `pattern` is a channel rule's pattern.\n\n\
+         | metric | kind | labels | meaning |\n|---|---|---|---|\n",
+    );
+    for metric in CATALOG {
+        let labels: Vec<String> = metric.labels.iter().map(|label| format!("`{label}`")).collect();
+        page += &format!(
+            "| `{}` | {} | {} | {} |\n",
+            metric.name,
+            metric.kind.word(),
+            labels.join(", "),
+            metric.help
+        );
+    }
+    page
+}

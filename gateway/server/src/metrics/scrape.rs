@@ -1,0 +1,211 @@
+//! One moment's numbers, and how each metric is read out of them.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use prometheus_client::collector::Collector;
+use prometheus_client::encoding::{DescriptorEncoder, MetricEncoder, NoLabelSet};
+use prometheus_client::metrics::MetricType;
+use rtgw_config::checked::Checked;
+
+use super::catalog::{CATALOG, Kind, Metric};
+use super::process::Process;
+use crate::transport::ShardReport;
+
+/// The manifest's names, by index: the only texts that become labels besides fixed tables.
+#[derive(Debug)]
+pub(super) struct Names {
+    pub(super) endpoints: Vec<String>,
+    pub(super) patterns: Vec<String>,
+}
+
+impl Names {
+    pub(super) fn new(config: &Checked) -> Self {
+        Self {
+            endpoints: config.endpoints.iter().map(|endpoint| endpoint.name.clone()).collect(),
+            patterns: config.channels.iter().map(|channel| channel.pattern.source().to_owned()).collect(),
+        }
+    }
+
+    fn endpoint(&self, index: usize) -> &str {
+        self.endpoints.get(index).map_or("", String::as_str)
+    }
+
+    fn pattern(&self, index: usize) -> &str {
+        self.patterns.get(index).map_or("", String::as_str)
+    }
+}
+
+/// One moment's numbers.
+#[derive(Debug)]
+pub(super) struct Scrape {
+    pub(super) names: Arc<Names>,
+    pub(super) revision: String,
+    pub(super) reports: Arc<[ShardReport]>,
+    pub(super) handshakes: Vec<BTreeMap<&'static str, u64>>,
+    pub(super) capacity: u32,
+    pub(super) broker_up: bool,
+    pub(super) draining: bool,
+    pub(super) probe: Option<Duration>,
+    pub(super) process: Process,
+}
+
+/// The samples of one metric: label values in the table's order, and the value.
+#[derive(Default)]
+pub(super) struct Samples(Vec<(Vec<String>, Value)>);
+
+#[derive(Clone, Copy)]
+pub(super) enum Value {
+    Whole(u64),
+    Real(f64),
+}
+
+impl From<u64> for Value {
+    fn from(value: u64) -> Self {
+        Self::Whole(value)
+    }
+}
+
+impl From<f64> for Value {
+    fn from(value: f64) -> Self {
+        Self::Real(value)
+    }
+}
+
+impl Samples {
+    pub(super) fn add<const N: usize>(&mut self, labels: [&str; N], value: impl Into<Value>) {
+        self.0.push((labels.map(str::to_owned).into(), value.into()));
+    }
+}
+
+impl Scrape {
+    /// The sum over the shards of a list by endpoint or rule.
+    fn sums(&self, of: fn(&ShardReport) -> &[u64], len: usize) -> Vec<u64> {
+        let mut sums = vec![0; len];
+        for report in self.reports.iter() {
+            for (sum, value) in sums.iter_mut().zip(of(report)) {
+                *sum += value;
+            }
+        }
+        sums
+    }
+
+    /// The sum over the shards of a map.
+    fn merged<K: Ord + Copy>(&self, of: fn(&ShardReport) -> &BTreeMap<K, u64>) -> BTreeMap<K, u64> {
+        let mut merged = BTreeMap::new();
+        for (key, value) in self.reports.iter().flat_map(of) {
+            *merged.entry(*key).or_default() += value;
+        }
+        merged
+    }
+
+    pub(super) fn by_endpoint(&self, out: &mut Samples, of: fn(&ShardReport) -> &[u64]) {
+        for (index, value) in self.sums(of, self.names.endpoints.len()).into_iter().enumerate() {
+            out.add([self.names.endpoint(index)], value);
+        }
+    }
+
+    pub(super) fn by_pattern(&self, out: &mut Samples, of: fn(&ShardReport) -> &[u64]) {
+        for (index, value) in self.sums(of, self.names.patterns.len()).into_iter().enumerate() {
+            out.add([self.names.pattern(index)], value);
+        }
+    }
+
+    pub(super) fn by_pattern_and_reason(
+        &self,
+        out: &mut Samples,
+        of: fn(&ShardReport) -> &BTreeMap<(u16, &'static str), u64>,
+    ) {
+        for ((rule, reason), value) in self.merged(of) {
+            out.add([self.names.pattern(usize::from(rule)), reason], value);
+        }
+    }
+
+    pub(super) fn total(&self, of: fn(&ShardReport) -> u64) -> u64 {
+        self.reports.iter().map(of).sum()
+    }
+
+    pub(super) fn deliveries(&self, out: &mut Samples) {
+        let rules = self.names.patterns.len();
+        let sums = self.sums(|report| &report.counters.deliveries, self.names.endpoints.len() * rules);
+        for (index, value) in sums.into_iter().enumerate().filter(|(_, value)| *value > 0) {
+            out.add([self.names.endpoint(index / rules), self.names.pattern(index % rules)], value);
+        }
+    }
+
+    pub(super) fn bytes(&self, out: &mut Samples) {
+        let endpoints = self.names.endpoints.len();
+        let read = self.sums(|report| &report.bytes_in, endpoints);
+        let written = self.sums(|report| &report.bytes_out, endpoints);
+        for (direction, sums) in [("in", read), ("out", written)] {
+            for (index, value) in sums.into_iter().enumerate() {
+                out.add([direction, self.names.endpoint(index)], value);
+            }
+        }
+    }
+
+    pub(super) fn commands(&self, out: &mut Samples) {
+        for ((endpoint, name, result), value) in self.merged(|report| &report.counters.commands) {
+            out.add([self.names.endpoint(usize::from(endpoint)), name, result], value);
+        }
+    }
+
+    pub(super) fn closes(&self, out: &mut Samples) {
+        for ((endpoint, code, by), value) in self.merged(|report| &report.counters.closes) {
+            out.add([self.names.endpoint(usize::from(endpoint)), &code.to_string(), by], value);
+        }
+    }
+
+    pub(super) fn handshakes(&self, out: &mut Samples) {
+        for (index, results) in self.handshakes.iter().enumerate() {
+            for (result, value) in results {
+                out.add([self.names.endpoint(index), result], *value);
+            }
+        }
+    }
+}
+
+impl Collector for Scrape {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), std::fmt::Error> {
+        for metric in CATALOG {
+            let mut samples = Samples::default();
+            (metric.read)(self, &mut samples);
+            if samples.0.is_empty() {
+                continue;
+            }
+            let kind = match metric.kind {
+                Kind::Counter => MetricType::Counter,
+                Kind::Gauge => MetricType::Gauge,
+                Kind::Info => MetricType::Info,
+            };
+            let described = encoder.encode_descriptor(metric.registered_name(), metric.help, None, kind)?;
+            write(metric, &samples, described)?;
+        }
+        Ok(())
+    }
+}
+
+fn write(metric: &Metric, samples: &Samples, mut encoder: MetricEncoder<'_>) -> Result<(), std::fmt::Error> {
+    for (values, value) in &samples.0 {
+        let labels: Vec<(&str, &str)> =
+            metric.labels.iter().copied().zip(values.iter().map(String::as_str)).collect();
+        let labels = labels.as_slice();
+        if metric.kind == Kind::Info {
+            encoder.encode_info(&labels)?;
+            continue;
+        }
+        let mut sample = encoder.encode_family(&labels)?;
+        match (metric.kind, *value) {
+            (Kind::Counter, Value::Whole(value)) => {
+                sample.encode_counter::<NoLabelSet, _, u64>(&value, None)?;
+            }
+            (Kind::Counter, Value::Real(value)) => {
+                sample.encode_counter::<NoLabelSet, _, u64>(&value, None)?;
+            }
+            (_, Value::Whole(value)) => sample.encode_gauge(&value)?,
+            (_, Value::Real(value)) => sample.encode_gauge(&value)?,
+        }
+    }
+    Ok(())
+}

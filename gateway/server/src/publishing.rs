@@ -1,0 +1,252 @@
+//! Publications of the HTTP API and of clients: checked, then handed to the broker.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use rtgw_model::{ChannelName, ChannelNameError, Publication, PublicationId, RuleIx, Timestamp};
+use serde_json::value::RawValue;
+use smallvec::SmallVec;
+
+use crate::broker::{Broker, PublishError};
+use crate::intake::{Counts, DATA_BYTES, Origin};
+
+/// Most channels of a publication.
+pub const CHANNELS: usize = 64;
+/// Longest event, and longest priority, in bytes; both at least one.
+pub const EVENT_BYTES: usize = 128;
+/// Most tags of a publication.
+pub const TAGS: usize = 16;
+/// Longest name and longest value of a tag in bytes.
+pub const TAG_BYTES: usize = 128;
+/// What RFC 3339 can print: years 0000 to 9999, as milliseconds since the Unix epoch.
+const TIMESTAMPS: std::ops::RangeInclusive<i64> = -62_167_219_200_000..=253_402_300_799_999;
+
+/// Finds the first channel rule that fits a name.
+pub type FindRule = Arc<dyn Fn(&ChannelName) -> Option<RuleIx> + Send + Sync>;
+
+type Channels = SmallVec<[ChannelName; 1]>;
+type Rules = SmallVec<[RuleIx; 1]>;
+
+/// A publication as the API was given it; nothing is checked yet.
+#[derive(Clone, Debug, Default)]
+pub struct Draft {
+    /// Names.
+    pub channels: Vec<String>,
+    /// The event's name.
+    pub event: String,
+    /// Raw JSON.
+    pub data: Bytes,
+    /// Name and value pairs.
+    pub tags: Vec<(String, String)>,
+    /// Absent: now.
+    pub timestamp: Option<Timestamp>,
+    /// Shown by the `Event` envelope.
+    pub priority: Option<String>,
+}
+
+/// What is wrong with a draft, and with which member of it.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{path} {problem}")]
+pub struct Invalid {
+    /// The member, such as `channels[1]` or `tags.job_id`; the API puts its own path in front.
+    pub path: String,
+    /// What is wrong.
+    pub problem: Problem,
+}
+
+/// Kinds of mistakes in a draft.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Problem {
+    /// No channel.
+    #[error("is empty: name at least one channel")]
+    NoChannels,
+    /// Above [`CHANNELS`].
+    #[error("has {0} channels, at most {CHANNELS} are allowed")]
+    TooManyChannels(usize),
+    /// Not a channel name.
+    #[error("{0}")]
+    ChannelName(ChannelNameError),
+    /// No rule of the manifest fits.
+    #[error("is not declared: no pattern under `channels` of the manifest fits")]
+    Undeclared,
+    /// Empty, or longer than so many bytes.
+    #[error("must have 1 to {0} bytes")]
+    Length(usize),
+    /// Above [`DATA_BYTES`].
+    #[error("has {0} bytes, at most {DATA_BYTES} are allowed")]
+    DataTooLarge(usize),
+    /// Not one JSON value.
+    #[error("is not JSON: {0}")]
+    NotJson(String),
+    /// Above [`TAGS`].
+    #[error("has {0} tags, at most {TAGS} are allowed")]
+    TooManyTags(usize),
+    /// Longer than [`TAG_BYTES`].
+    #[error("is longer than {TAG_BYTES} bytes")]
+    TagTooLong,
+    /// The same name twice.
+    #[error("is given twice")]
+    Repeated,
+    /// Outside the years 0000 to 9999.
+    #[error("is outside the years 0000 to 9999")]
+    Timestamp,
+}
+
+/// Why nothing was published.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum NotPublished {
+    /// The draft must be changed.
+    #[error(transparent)]
+    Invalid(#[from] Invalid),
+    /// The broker did not take it; the same draft may succeed later.
+    #[error(transparent)]
+    Broker(#[from] PublishError),
+}
+
+/// The way to the broker for everything that publishes.
+#[derive(Clone)]
+pub struct Publisher {
+    broker: Arc<dyn Broker>,
+    find_rule: FindRule,
+    counts: Arc<Counts>,
+}
+
+impl Publisher {
+    /// A publisher to `broker` that knows the declared channels by `find_rule`.
+    pub fn new(broker: Arc<dyn Broker>, find_rule: FindRule, counts: Arc<Counts>) -> Self {
+        Self { broker, find_rule, counts }
+    }
+
+    /// Checks `draft` without publishing it: a batch is checked whole before its first publication goes out.
+    ///
+    /// # Errors
+    /// The first member that breaks a rule.
+    pub fn check(&self, draft: Draft, now: Timestamp) -> Result<Checked, Invalid> {
+        let (channels, rules) = self.channels(&draft.channels)?;
+        length("event", &draft.event)?;
+        if let Some(priority) = &draft.priority {
+            length("priority", priority)?;
+        }
+        let timestamp = draft.timestamp.unwrap_or(now);
+        if !TIMESTAMPS.contains(&timestamp.0) {
+            return Err(invalid("timestamp", Problem::Timestamp));
+        }
+        let publication = Publication {
+            channels,
+            data: json(&draft.data)?,
+            tags: tags(draft.tags)?,
+            event: draft.event.into(),
+            timestamp,
+            id: None,
+            priority: draft.priority.map(Into::into),
+            except: None,
+        };
+        Ok(Checked { publication, rules })
+    }
+
+    /// Publishes what was checked and counts it.
+    ///
+    /// # Errors
+    /// Where the broker does not take it.
+    pub async fn publish(&self, origin: Origin, checked: Checked) -> Result<PublicationId, PublishError> {
+        let id = self.broker.publish(checked.publication).await?;
+        self.counts.published(origin, checked.rules);
+        Ok(id)
+    }
+
+    /// Checks and publishes a draft of the API.
+    ///
+    /// # Errors
+    /// [`NotPublished`].
+    pub async fn accept(&self, draft: Draft, now: Timestamp) -> Result<PublicationId, NotPublished> {
+        Ok(self.publish(Origin::Api, self.check(draft, now)?).await?)
+    }
+
+    fn channels(&self, names: &[String]) -> Result<(Channels, Rules), Invalid> {
+        if names.is_empty() {
+            return Err(invalid("channels", Problem::NoChannels));
+        }
+        if names.len() > CHANNELS {
+            return Err(invalid("channels", Problem::TooManyChannels(names.len())));
+        }
+        let (mut channels, mut rules) = (Channels::new(), Rules::new());
+        for (index, name) in names.iter().enumerate() {
+            let wrong = |problem| invalid(format!("channels[{index}]"), problem);
+            let channel = ChannelName::parse(name).map_err(|error| wrong(Problem::ChannelName(error)))?;
+            if !channels.contains(&channel) {
+                rules.push((self.find_rule)(&channel).ok_or_else(|| wrong(Problem::Undeclared))?);
+                channels.push(channel);
+            }
+        }
+        Ok((channels, rules))
+    }
+}
+
+/// A publication that keeps every bound and names only declared channels, each once.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Checked {
+    publication: Publication,
+    rules: Rules,
+}
+
+impl Checked {
+    /// The publication.
+    pub fn publication(&self) -> &Publication {
+        &self.publication
+    }
+
+    /// The same, not to be heard by its sender.
+    #[must_use]
+    pub fn except(mut self, sender: rtgw_model::ConnectionId) -> Self {
+        self.publication.except = Some(sender);
+        self
+    }
+}
+
+fn invalid(path: impl Into<String>, problem: Problem) -> Invalid {
+    Invalid { path: path.into(), problem }
+}
+
+fn length(path: &str, text: &str) -> Result<(), Invalid> {
+    if (1..=EVENT_BYTES).contains(&text.len()) {
+        Ok(())
+    } else {
+        Err(invalid(path, Problem::Length(EVENT_BYTES)))
+    }
+}
+
+/// The one JSON value in `data`, without the space around it: wires put it into their frames as it is.
+fn json(data: &Bytes) -> Result<Bytes, Invalid> {
+    if data.len() > DATA_BYTES {
+        return Err(invalid("data", Problem::DataTooLarge(data.len())));
+    }
+    let value: &RawValue =
+        serde_json::from_slice(data).map_err(|error| invalid("data", Problem::NotJson(error.to_string())))?;
+    Ok(data.slice_ref(value.get().as_bytes()))
+}
+
+fn tags(given: Vec<(String, String)>) -> Result<rtgw_model::Tags, Invalid> {
+    if given.len() > TAGS {
+        return Err(invalid("tags", Problem::TooManyTags(given.len())));
+    }
+    let mut tags = rtgw_model::Tags::new();
+    for (name, value) in given {
+        if name.len() > TAG_BYTES {
+            // The name itself is what is too long: it does not belong into the answer.
+            return Err(invalid("tags", Problem::TagTooLong));
+        }
+        let wrong = |problem| invalid(format!("tags.{name}"), problem);
+        if value.len() > TAG_BYTES {
+            return Err(wrong(Problem::TagTooLong));
+        }
+        if tags.iter().any(|(known, _)| **known == *name) {
+            return Err(wrong(Problem::Repeated));
+        }
+        tags.push((name.into(), value.into()));
+    }
+    Ok(tags)
+}
+
+#[cfg(test)]
+#[path = "publishing_tests.rs"]
+mod tests;

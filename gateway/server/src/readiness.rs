@@ -1,0 +1,154 @@
+//! Whether this pod should get new connections, and what is wrong with it: one place that the parts write and `/readyz` reads.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use parking_lot::Mutex;
+use tokio_util::sync::CancellationToken;
+use tracing::{info, warn};
+
+use crate::broker::Broker;
+
+/// How often delivery is proven once it has been.
+const PROBE_EVERY: Duration = Duration::from_secs(5);
+/// How soon a probe that failed is tried again.
+const PROBE_AGAIN: Duration = Duration::from_millis(500);
+/// How long a probe may take.
+const PROBE_WAIT: Duration = Duration::from_secs(2);
+/// The broker's name among what is degraded.
+const BROKER: &str = "broker";
+
+/// The pod's state as the outside asks for it.
+#[derive(Debug, Default)]
+pub struct Readiness {
+    proven: AtomicBool,
+    draining: AtomicBool,
+    state: Mutex<State>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    degraded: BTreeSet<String>,
+    probe: Option<Duration>,
+}
+
+/// An answer of `/readyz`.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
+pub struct Verdict {
+    /// Whether new connections are wanted.
+    pub ready: bool,
+    /// Whether the pod is about to end.
+    pub draining: bool,
+    /// What does not work, while what the pod holds still does.
+    pub degraded: Vec<String>,
+}
+
+impl Readiness {
+    /// The state of a pod that has loaded its configuration and proven nothing yet.
+    pub fn new() -> Arc<Self> {
+        Arc::default()
+    }
+
+    /// Marks a part as not working: `broker`, `source:NAME`.
+    pub fn degrade(&self, part: &str) {
+        if self.state.lock().degraded.insert(part.to_owned()) {
+            warn!(part, "degraded");
+        }
+    }
+
+    /// Marks a part as working again.
+    pub fn restore(&self, part: &str) {
+        if self.state.lock().degraded.remove(part) {
+            info!(part, "works again");
+        }
+    }
+
+    /// Whether a part is marked as not working.
+    pub fn is_degraded(&self, part: &str) -> bool {
+        self.state.lock().degraded.contains(part)
+    }
+
+    /// The pod is about to end: it wants no new connections from now on.
+    pub fn drain(&self) {
+        self.draining.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether the pod is about to end.
+    pub fn draining(&self) -> bool {
+        self.draining.load(Ordering::Relaxed)
+    }
+
+    /// Whether a probe came back once.
+    pub fn proven(&self) -> bool {
+        self.proven.load(Ordering::Relaxed)
+    }
+
+    /// How long the last probe took that came back.
+    pub fn probe(&self) -> Option<Duration> {
+        self.state.lock().probe
+    }
+
+    /// Whether the broker carried the last probe.
+    pub fn delivering(&self) -> bool {
+        self.proven() && !self.is_degraded(BROKER)
+    }
+
+    /// The answer of now.
+    pub fn verdict(&self) -> Verdict {
+        let draining = self.draining();
+        let degraded = self.state.lock().degraded.iter().cloned().collect();
+        Verdict { ready: self.proven() && !draining, draining, degraded }
+    }
+
+    /// Notes a probe that came back after `took`.
+    pub fn probed(&self, took: Duration) {
+        self.state.lock().probe = Some(took);
+        if !self.proven.swap(true, Ordering::Relaxed) {
+            info!(?took, "delivery is proven");
+        }
+        self.restore(BROKER);
+    }
+
+    /// Sends probes through `broker` until `stop`.
+    pub async fn keep_probing(&self, broker: &dyn Broker, stop: &CancellationToken) {
+        loop {
+            let pause = match tokio::time::timeout(PROBE_WAIT, broker.probe()).await {
+                Ok(Ok(took)) => {
+                    self.probed(took);
+                    PROBE_EVERY
+                }
+                Ok(Err(_)) | Err(_) => {
+                    self.degrade(BROKER);
+                    PROBE_AGAIN
+                }
+            };
+            tokio::select! {
+                () = stop.cancelled() => return,
+                () = tokio::time::sleep(pause) => {}
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ready_after_the_first_probe_whatever_is_degraded_until_the_drain() {
+        let readiness = Readiness::new();
+        readiness.degrade("source:jobs");
+        assert!(!readiness.verdict().ready);
+        readiness.probed(Duration::from_millis(1));
+        let verdict = readiness.verdict();
+        assert!(verdict.ready);
+        assert_eq!(verdict.degraded, ["source:jobs"]);
+        readiness.degrade("broker");
+        assert!(readiness.verdict().ready);
+        assert!(!readiness.delivering());
+        readiness.drain();
+        assert!(!readiness.verdict().ready);
+    }
+}

@@ -1,0 +1,20 @@
+// Runs a browser's script in Node unchanged: gives it a WebSocket, sends it to the gateway under test instead of
+// localhost:8080, tells what it hears as JSON lines, and lets its timers run 100 times as fast.
+"use strict";
+const { WebSocket } = require("ws");
+
+const gateway = process.env.GATEWAY;
+const tell = (line) => process.stdout.write(JSON.stringify(line) + "\n");
+
+globalThis.WebSocket = class extends WebSocket {
+  constructor(url, ...rest) {
+    super(url.replace("localhost:8080", gateway), ...rest);
+    this.addEventListener("message", (event) => tell({ heard: event.data }));
+    this.addEventListener("close", (event) => tell({ closed: event.code }));
+  }
+};
+// What the application's page defines and the snippet calls.
+globalThis.updateJobStatus = (jobId, status, data) => tell({ update: { job_id: jobId, status, data } });
+
+const interval = globalThis.setInterval;
+globalThis.setInterval = (callback, ms, ...rest) => interval(callback, ms / 100, ...rest);

@@ -1,0 +1,62 @@
+//! A gateway as a user starts it: `rtgw serve -f MANIFEST`.
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::Path;
+use std::process::Command;
+
+use super::process::Process;
+use super::{eventually, free_port, http, root};
+
+/// A running gateway; killed when dropped.
+pub struct Gateway {
+    /// The process.
+    pub process: Process,
+    /// The public listener.
+    pub public: SocketAddr,
+    /// The internal listener.
+    pub admin: SocketAddr,
+}
+
+impl Gateway {
+    /// Serves the manifest at `path` (relative to the repository's root) on free ports and waits until it is ready.
+    #[track_caller]
+    pub fn serve(path: impl AsRef<Path>, arguments: &[&str]) -> Self {
+        let public = SocketAddr::from((Ipv4Addr::LOCALHOST, free_port()));
+        let admin = SocketAddr::from((Ipv4Addr::LOCALHOST, free_port()));
+        let mut command = rtgw();
+        command.arg("serve").arg("-f").arg(root().join(path));
+        command.args(["--listen", &public.to_string(), "--admin", &admin.to_string()]).args(arguments);
+        let mut process = Process::start(&mut command);
+        eventually("the gateway is ready", || {
+            assert!(process.running(), "the gateway ended: {}", process.stderr());
+            http::try_get(admin, "/readyz").filter(|answer| answer.status == 200)
+        });
+        Self { process, public, admin }
+    }
+
+    /// `ws://…` of a path.
+    pub fn url(&self, path: &str) -> String {
+        format!("ws://{}{path}", self.public)
+    }
+
+    /// The sum of a metric over all label sets that contain `labels`.
+    pub fn metric(&self, name: &str, labels: &str) -> f64 {
+        http::get(self.admin, "/metrics")
+            .body
+            .lines()
+            .filter(|line| line.strip_prefix(name).is_some_and(|rest| rest.starts_with(['{', ' '])))
+            .filter(|line| line.contains(labels))
+            .filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok())
+            .sum()
+    }
+
+    /// What `/ws/stats` says about clients.
+    pub fn connected_clients(&self) -> u64 {
+        http::get(self.public, "/ws/stats").json()["connected_clients"].as_u64().unwrap()
+    }
+}
+
+/// The program under test.
+pub fn rtgw() -> Command {
+    Command::new(env!("CARGO_BIN_EXE_rtgw"))
+}

@@ -1,0 +1,101 @@
+//! One HTTP request over a fresh connection, read to its end.
+
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpStream};
+
+use serde_json::Value;
+
+use super::PATIENCE;
+
+/// An answer.
+#[derive(Debug)]
+pub struct Answer {
+    /// Status code.
+    pub status: u16,
+    /// Header lines as they came.
+    pub head: String,
+    /// Body, chunks joined.
+    pub body: String,
+}
+
+impl Answer {
+    /// The body as JSON.
+    #[track_caller]
+    pub fn json(&self) -> Value {
+        serde_json::from_str(&self.body).unwrap_or_else(|error| panic!("{error} in {self:?}"))
+    }
+}
+
+/// `GET path`; `None` when nothing listens.
+pub fn try_get(address: SocketAddr, path: &str) -> Option<Answer> {
+    request(address, &format!("GET {path} HTTP/1.1\r\nhost: {address}\r\nconnection: close\r\n\r\n"))
+}
+
+/// `GET path`.
+#[track_caller]
+pub fn get(address: SocketAddr, path: &str) -> Answer {
+    try_get(address, path).unwrap_or_else(|| panic!("no answer from {address}{path}"))
+}
+
+/// A JSON body to `path`.
+#[track_caller]
+pub fn post(address: SocketAddr, path: &str, body: &Value) -> Answer {
+    let body = body.to_string();
+    let head = format!(
+        "POST {path} HTTP/1.1\r\nhost: {address}\r\nconnection: close\r\ncontent-type: application/json\r\n\
+         content-length: {}\r\n\r\n",
+        body.len()
+    );
+    request(address, &(head + &body)).unwrap_or_else(|| panic!("no answer from {address}{path}"))
+}
+
+/// `DELETE path`, its answer ignored.
+pub fn delete(address: SocketAddr, path: &str) {
+    request(address, &format!("DELETE {path} HTTP/1.1\r\nhost: {address}\r\nconnection: close\r\n\r\n"));
+}
+
+fn request(address: SocketAddr, request: &str) -> Option<Answer> {
+    let mut stream = TcpStream::connect_timeout(&address, PATIENCE).ok()?;
+    stream.set_read_timeout(Some(PATIENCE)).ok()?;
+    stream.write_all(request.as_bytes()).ok()?;
+    let text = String::from_utf8_lossy(&read(&mut stream)?).into_owned();
+    let (head, body) = text.split_once("\r\n\r\n")?;
+    let status = head.split(' ').nth(1)?.parse().ok()?;
+    let chunked = head.to_ascii_lowercase().contains("transfer-encoding: chunked");
+    let body = if chunked { joined(body) } else { body.to_owned() };
+    Some(Answer { status, head: head.to_owned(), body })
+}
+
+/// Until the body has the announced length; without one, until the end. Not every server closes when asked to.
+fn read(stream: &mut TcpStream) -> Option<Vec<u8>> {
+    let mut bytes = Vec::new();
+    let mut chunk = [0; 16 * 1024];
+    loop {
+        if let Some(end) = bytes.windows(4).position(|window| window == b"\r\n\r\n") {
+            let head = String::from_utf8_lossy(&bytes[..end]).to_ascii_lowercase();
+            let length = head
+                .lines()
+                .find_map(|line| line.strip_prefix("content-length:")?.trim().parse::<usize>().ok());
+            if length.is_some_and(|length| bytes.len() >= end + 4 + length) {
+                return Some(bytes);
+            }
+        }
+        match stream.read(&mut chunk).ok()? {
+            0 => return Some(bytes),
+            read => bytes.extend_from_slice(&chunk[..read]),
+        }
+    }
+}
+
+fn joined(mut chunks: &str) -> String {
+    let mut body = String::new();
+    while let Some((size, rest)) = chunks.split_once("\r\n") {
+        let size = usize::from_str_radix(size.trim(), 16).unwrap_or(0);
+        if size == 0 || rest.len() < size {
+            break;
+        }
+        body.push_str(&rest[..size]);
+        chunks = rest[size..].trim_start_matches("\r\n");
+    }
+    body
+}

@@ -1,0 +1,66 @@
+//! A real Redis on a free port, without persistence.
+
+use std::net::{Ipv4Addr, SocketAddr, TcpStream};
+use std::process::Command;
+
+use super::process::Process;
+use super::{eventually, free_port};
+
+/// A Redis server; killed when dropped.
+pub struct Redis {
+    process: Option<Process>,
+    address: SocketAddr,
+}
+
+impl Redis {
+    /// Starts an empty server.
+    #[track_caller]
+    pub fn start() -> Self {
+        let mut redis = Self { process: None, address: SocketAddr::from((Ipv4Addr::LOCALHOST, free_port())) };
+        redis.restart();
+        redis
+    }
+
+    /// Its URL.
+    pub fn url(&self) -> String {
+        format!("redis://{}", self.address)
+    }
+
+    /// Ends it at once.
+    pub fn kill(&mut self) {
+        self.process = None;
+    }
+
+    /// Starts it again on the same port, empty.
+    #[track_caller]
+    pub fn restart(&mut self) {
+        self.kill();
+        let mut command = Command::new("redis-server");
+        command.args(["--port", &self.address.port().to_string(), "--bind", "127.0.0.1"]);
+        command.args(["--save", "", "--appendonly", "no", "--daemonize", "no"]);
+        self.process = Some(Process::start(&mut command));
+        eventually("redis listens", || TcpStream::connect(self.address).ok());
+        assert_eq!(self.cli(&["PING"]), "PONG");
+    }
+
+    /// `redis-cli` with these arguments; its answer.
+    #[track_caller]
+    pub fn cli(&self, arguments: &[&str]) -> String {
+        let output = Command::new("redis-cli")
+            .args(["-p", &self.address.port().to_string()])
+            .args(arguments)
+            .output()
+            .unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8_lossy(&output.stdout).trim().to_owned()
+    }
+
+    /// Waits until `channel` has a subscriber, which is how a test knows that a source listens.
+    #[track_caller]
+    pub fn wait_for_subscriber(&self, channel: &str) {
+        eventually("the source has subscribed", || {
+            let answer = self.cli(&["PUBSUB", "NUMSUB", channel]);
+            (answer.lines().last() != Some("0")).then_some(())
+        });
+    }
+}
