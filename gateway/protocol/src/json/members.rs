@@ -133,6 +133,15 @@ mod tests {
     }
 
     #[test]
+    fn deep_nesting_takes_no_stack() {
+        let nested = "[".repeat(200_000) + &"]".repeat(200_000);
+        let text = format!(r#"{{"x":{nested},"a":{nested}}}"#);
+        let [a] = pick(&text, &["a"]).unwrap();
+        assert!(deeper_than(128, a.unwrap().get()));
+        assert!(pick(&text[..300_000], &["a"]).is_err());
+    }
+
+    #[test]
     fn depth_counts_brackets_outside_strings() {
         for (json, expected) in [("1", 0), ("[]", 1), (r#"{"[{":"]\"[["}"#, 1), (r#"[[],{"a":[{}]}]"#, 4)] {
             assert_eq!(depth(json), expected, "{json}");
