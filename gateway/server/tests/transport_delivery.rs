@@ -52,3 +52,20 @@ fn a_mebibyte_goes_as_it_is() {
     assert_eq!(client.frame().unwrap(), (TEXT, big.into_bytes()));
     assert_eq!(client.text(), "2");
 }
+
+#[test]
+fn what_the_inbox_refuses_is_told_in_its_place() {
+    let rig = Rig::with(|settings| settings.inbox_bytes = 1_000);
+    let mut client = rig.raw(&Door::hears("jobs"));
+    rig.publish("jobs", "1");
+    let refused = rig.inbox(0).post(rig.publication("jobs", vec![b'7'; 2_000]));
+    assert!(refused.is_err());
+    rig.publish("jobs", "2");
+    assert!(rig.inbox(0).post(rig.publication("jobs", vec![b'7'; 2_000])).is_err());
+    assert_eq!(client.text(), "1");
+    let gap = |text: String| assert!(text.contains("\"gap\"") && text.contains("inbox_full"), "{text}");
+    gap(client.text());
+    assert_eq!(client.text(), "2");
+    gap(client.text());
+    assert_eq!(rig.report().inbox_refused, 2);
+}

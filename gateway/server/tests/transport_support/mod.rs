@@ -164,6 +164,15 @@ impl Rig {
         let variant = wires.intern(spec).unwrap();
         let outward = Arc::new(Willing::default());
         let transport = start(settings, Arc::new(wires), outward.clone()).unwrap();
+        Self::of(transport, outward, variant)
+    }
+
+    /// For a transport that somebody else started, with somebody else's outward side.
+    pub fn around(transport: Transport) -> Self {
+        Self::of(transport, Arc::default(), Variant(0))
+    }
+
+    fn of(transport: Transport, outward: Arc<Willing>, variant: Variant) -> Self {
         assert!(outward.inboxes.set(transport.inboxes.clone()).is_ok());
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         Self {
