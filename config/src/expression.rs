@@ -25,6 +25,7 @@ pub struct Expression {
     source: Arc<str>,
     program: Arc<cel::Program>,
     path: Option<Arc<[String]>>,
+    names: Arc<[String]>,
 }
 
 /// Why a text is not an expression that may run here.
@@ -121,7 +122,7 @@ impl Expression {
         let facts = survey::survey(program.expression())?;
         scope.admit(&facts)?;
         let path = facts.path.map(Arc::from);
-        Ok(Self { source: Arc::from(text), program: Arc::new(program), path })
+        Ok(Self { source: Arc::from(text), program: Arc::new(program), path, names: Arc::from(facts.names) })
     }
 
     /// The text.
@@ -132,6 +133,11 @@ impl Expression {
     /// The compiled program; execute it only on a thread with [`STACK_BYTES`] of stack.
     pub fn program(&self) -> &cel::Program {
         &self.program
+    }
+
+    /// Whether the variable `name` stands in it.
+    pub fn uses(&self, name: &str) -> bool {
+        self.names.iter().any(|used| used == name)
     }
 
     /// `msg.data.x` as `["msg", "data", "x"]` when the expression is nothing but a path: cut from the raw bytes, never converted.

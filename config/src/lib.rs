@@ -2,10 +2,22 @@
 //!
 //! Checking is pure: no file, no clock, no network. It returns every problem with its path, or a value that needs no further check.
 
+mod check;
 pub mod checked;
+pub mod defaults;
 pub mod expression;
 pub mod pattern;
+pub mod problem;
+pub mod raw;
+pub mod schema;
+pub mod secrets;
+pub mod shape;
 mod suggest;
 pub mod template;
+mod unbuilt;
+pub mod yaml;
 
+pub use check::{Accepted, check};
 pub use checked::Checked;
+pub use problem::{Problem, Problems, Severity};
+pub use secrets::Secrets;

@@ -1,1 +1,17 @@
+//! The objects that users write: `RealtimeGateway`, and the Secrets beside it, read from YAML and turned into the
+//! gateway's configuration.
 //!
+//! Everything here is pure: texts in, a checked configuration or every problem out.
+
+pub mod gateway;
+pub mod manifest;
+mod project;
+mod secret;
+
+pub use gateway::RealtimeGateway;
+pub use manifest::{Manifests, Text};
+
+/// Group and version of our objects.
+pub const API_VERSION: &str = "realtime-gateway.dev/v1alpha1";
+/// Kind of a gateway.
+pub const KIND: &str = "RealtimeGateway";

@@ -1,0 +1,52 @@
+//! Addresses of Redis.
+
+use super::{Check, syntax};
+use crate::checked::{Redis, RedisAddress};
+use crate::problem::Problem;
+use crate::raw;
+
+impl Check<'_> {
+    pub(super) fn redis(&mut self, redis: Option<&raw::Redis>) -> Option<Redis> {
+        let Some(redis) = redis else { return Some(Redis::Embedded) };
+        match (&redis.embedded, &redis.external) {
+            (Some(_), None) => Some(Redis::Embedded),
+            (None, Some(external)) => {
+                self.redis_address("spec.redis.external", external).map(Redis::External)
+            }
+            (None, None) => {
+                let problem = Problem::error("spec.redis", "says nothing");
+                self.problems
+                    .add(problem.hint("managed: {}, embedded: {} or external: {url: …}; absent is embedded"));
+                None
+            }
+            (Some(_), Some(_)) => {
+                self.error(
+                    "spec.redis",
+                    "has several members: only one of managed, embedded and external can be meant",
+                );
+                None
+            }
+        }
+    }
+
+    pub(super) fn redis_address(&mut self, path: &str, redis: &raw::ExternalRedis) -> Option<RedisAddress> {
+        let place = format!("{path}.url");
+        let fits = match syntax::redis_url(&redis.url) {
+            Ok(()) => true,
+            Err(syntax::AddressError::Wrong(message, hint)) => {
+                self.problems.add(Problem::error(place, message).hint(hint));
+                false
+            }
+            Err(syntax::AddressError::Unbuilt) => {
+                let message = "has a scheme that is not in this version";
+                self.problems.add(Problem::error(place, message).hint("in this version: redis://"));
+                false
+            }
+        };
+        let password = match &redis.password_ref {
+            None => None,
+            Some(reference) => Some(self.secret(&format!("{path}.passwordRef"), reference)?),
+        };
+        fits.then(|| RedisAddress { url: redis.url.clone(), password })
+    }
+}

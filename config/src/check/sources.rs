@@ -1,0 +1,170 @@
+//! Sources: what is heard and what becomes of it.
+
+use super::Check;
+use crate::checked::{
+    Channel, PublishChannels, PublishRule, RedisAddress, Source, SourceKind, SourcePattern,
+};
+use crate::expression::Scope;
+use crate::pattern::{Pattern, Segment};
+use crate::problem::Problem;
+use crate::raw;
+
+impl Check<'_> {
+    pub(super) fn sources(&mut self, sources: &[raw::Source], channels: &[Channel]) -> Vec<Source> {
+        self.unique("spec.sources", sources.iter().map(|source| source.name.as_str()));
+        sources.iter().enumerate().filter_map(|(at, source)| self.source(at, source, channels)).collect()
+    }
+
+    fn source(&mut self, at: usize, source: &raw::Source, channels: &[Channel]) -> Option<Source> {
+        let path = format!("spec.sources[{at}]");
+        let kind = match &source.redis_pub_sub {
+            Some(redis) => self.redis_pub_sub(&format!("{path}.redisPubSub"), redis),
+            None => {
+                self.problems.add(Problem::error(&path, "says nothing to listen to").hint("add redisPubSub"));
+                None
+            }
+        };
+        let mut publish = Vec::new();
+        for (n, rule) in source.publish.iter().enumerate() {
+            let place = format!("{path}.publish[{n}]");
+            if n > 0 && source.publish.get(n - 1).is_some_and(|earlier| earlier.when.is_none()) {
+                let message = format!(
+                    "is never reached: {path}.publish[{}] has no `when` and takes every message",
+                    n - 1
+                );
+                self.problems
+                    .add(Problem::error(&place, message).hint("only the last rule can do without `when`"));
+            }
+            publish.extend(self.publish_rule(&place, rule, channels));
+        }
+        Some(Source { name: source.name.clone(), kind: kind?, publish })
+    }
+
+    fn redis_pub_sub(&mut self, path: &str, source: &raw::RedisPubSub) -> Option<SourceKind> {
+        let channels = source.channels.clone().unwrap_or_default();
+        let written = source.patterns.as_deref().unwrap_or_default();
+        if channels.is_empty() && written.is_empty() {
+            let problem = Problem::error(path, "says nothing to listen to");
+            self.problems.add(problem.hint("add channels: [NAME], or patterns: [\"NAME:*\"]"));
+        }
+        for (at, channel) in channels.iter().enumerate() {
+            if channels.iter().take(at).any(|earlier| earlier == channel) {
+                self.error(format!("{path}.channels[{at}]"), format!("`{channel}` is listed twice"));
+            } else if channel.contains('*') {
+                let problem = Problem::warning(
+                    format!("{path}.channels[{at}]"),
+                    "is an exact name, in which `*` stands for itself",
+                );
+                self.problems.add(problem.hint("a glob belongs under patterns"));
+            }
+        }
+        let mut patterns = Vec::new();
+        for (at, text) in written.iter().enumerate() {
+            patterns.push(self.source_pattern(&format!("{path}.patterns[{at}]"), text));
+        }
+        let redis: Option<Option<RedisAddress>> = match &source.redis {
+            None => Some(None),
+            Some(redis) => self.redis_address(&format!("{path}.redis"), redis).map(Some),
+        };
+        Some(SourceKind::RedisPubSub {
+            channels,
+            patterns: patterns.into_iter().collect::<Option<_>>()?,
+            redis: redis?,
+        })
+    }
+
+    /// A glob, or a name with captures, which is subscribed as a glob and compared again when a message comes.
+    fn source_pattern(&mut self, path: &str, text: &str) -> Option<SourcePattern> {
+        if !text.contains(['{', '}']) {
+            return Some(SourcePattern::Glob(text.to_owned()));
+        }
+        match Pattern::parse(text) {
+            Ok(pattern) => {
+                let segment = |segment: &Segment| match segment {
+                    Segment::Literal(literal) => literal.clone(),
+                    Segment::Capture(_) | Segment::Rest(_) => "*".to_owned(),
+                };
+                let glob: Vec<String> = pattern.segments().iter().map(segment).collect();
+                Some(SourcePattern::Captures { glob: glob.join(":"), pattern })
+            }
+            Err(error) => {
+                let hint = error
+                    .hint()
+                    .or_else(|| Some("a name with captures such as workspace:{id}, or a glob".into()));
+                self.problems.add(Problem { hint, ..Problem::error(path, error.to_string()) });
+                None
+            }
+        }
+    }
+
+    fn publish_rule(
+        &mut self,
+        path: &str,
+        rule: &raw::PublishRule,
+        channels: &[Channel],
+    ) -> Option<PublishRule> {
+        let field = |name: &str| format!("{path}.{name}");
+        let scope = Scope::Source;
+        let when = self.optional(&field("when"), rule.when.as_ref(), &scope);
+        let event = self.optional(&field("event"), rule.event.as_ref(), &scope);
+        let data = self.optional(&field("data"), rule.data.as_ref(), &scope);
+        let timestamp = self.optional(&field("timestamp"), rule.timestamp.as_ref(), &scope);
+        let priority = self.optional(&field("priority"), rule.priority.as_ref(), &scope);
+        let mut tags = std::collections::BTreeMap::new();
+        for (tag, text) in rule.tags.iter().flatten() {
+            let place = format!("{path}.tags.{tag}");
+            if !super::syntax::word(tag) {
+                let problem = Problem::error(&place, "is not the name of a tag");
+                self.problems.add(problem.hint("letters, digits and `_`, for example job_id"));
+            }
+            if let Some(expression) = self.expression(&place, text, &scope) {
+                tags.insert(tag.clone(), expression);
+            }
+        }
+        let target = self.publish_channels(path, rule, channels);
+        Some(PublishRule {
+            when: when?,
+            channels: target?,
+            event: event?,
+            data: data?,
+            tags,
+            timestamp: timestamp?,
+            priority: priority?,
+        })
+    }
+
+    fn publish_channels(
+        &mut self,
+        path: &str,
+        rule: &raw::PublishRule,
+        channels: &[Channel],
+    ) -> Option<PublishChannels> {
+        match (&rule.channels, &rule.channels_from) {
+            (Some(_), Some(_)) => {
+                self.error(path, "has channels and channelsFrom: only one of them can be meant");
+                None
+            }
+            (None, None) => {
+                self.problems.add(
+                    Problem::error(path, "does not say where it publishes").hint("add channels: [CHANNEL]"),
+                );
+                None
+            }
+            (None, Some(text)) => self
+                .expression(&format!("{path}.channelsFrom"), text, &Scope::Source)
+                .map(PublishChannels::From),
+            (Some(texts), None) => {
+                let mut templates = Vec::new();
+                for (at, text) in texts.iter().enumerate() {
+                    let place = format!("{path}.channels[{at}]");
+                    let template = self.template(&place, text, &Scope::Source);
+                    if let Some(template) = &template {
+                        self.reachable(&place, template, channels);
+                    }
+                    templates.push(template);
+                }
+                templates.into_iter().collect::<Option<_>>().map(PublishChannels::List)
+            }
+        }
+    }
+}

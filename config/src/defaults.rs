@@ -1,0 +1,36 @@
+//! What a field means when it is absent, and why. Generated references and the checks read the same constants.
+
+use std::time::Duration;
+
+/// Longer than a busy application's pauses, shorter than the 30 to 60 s after which NATs and proxies forget a silent socket.
+pub const HEARTBEAT_INTERVAL: Duration = Duration::from_secs(25);
+/// Two pings may be lost before a client counts as gone.
+pub const HEARTBEAT_TIMEOUT: Duration = Duration::from_secs(60);
+/// Below this the bytes saved are less than a packet has to spare.
+pub const COMPRESSION_MIN_BYTES: u32 = 512;
+/// A page that load balancers ask for by habit.
+pub const HEALTH_PATH: &str = "/health";
+/// The subject, the one claim that every issuer sets.
+pub const IDENTITY_USER: &str = "claims.sub";
+/// Clocks of machines that run NTP differ by less.
+pub const LEEWAY: Duration = Duration::from_secs(30);
+/// A channel that says nothing is for known users.
+pub const SUBSCRIBE: &str = "user != ''";
+/// Clients publish only where a rule says so.
+pub const PUBLISH: &str = "false";
+/// Commands of clients are small; publications of the application do not pass here.
+pub const MESSAGE_BYTES: u32 = 64 * 1024;
+/// More than a person types or a cursor moves.
+pub const MESSAGES_PER_SECOND: u32 = 100;
+/// A page that loads may say everything at once.
+pub const BURST: u32 = 200;
+/// A second or two of a busy channel on a slow phone; ten thousand such clients need 2.5 GiB, so this is no larger.
+pub const QUEUE_BYTES: u32 = 256 * 1024;
+/// Many small frames cost bookkeeping that bytes do not show.
+pub const QUEUE_MESSAGES: u32 = 1024;
+/// A page rarely shows more; each costs memory in the shard.
+pub const SUBSCRIPTIONS: u32 = 128;
+/// About 200 MiB of bookkeeping at most, so that clients cannot exhaust a pod by naming channels.
+pub const POD_CHANNELS: u32 = 200_000;
+/// Where kubectl puts an object that names none.
+pub const NAMESPACE: &str = "default";

@@ -1,0 +1,104 @@
+//! How clients prove who they are.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::units::{DurationText, SecretRef};
+use crate::defaults;
+
+/// How clients prove who they are.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[schemars(inline)]
+pub struct Auth {
+    /// Whether a client without credentials is let in as nobody (`user` is empty).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("default" = "Deny"))]
+    pub anonymous: Option<Anonymous>,
+    /// Where a token may stand; the first place that holds one decides.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 64), extend("default" = ["Header", "Query"]))]
+    pub token_from: Option<Vec<TokenPlace>>,
+    /// Who signs tokens.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 8))]
+    pub issuers: Option<Vec<Issuer>>,
+    /// Who a token's bearer is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub identity: Option<Identity>,
+    /// Origins of browsers that may connect, such as `https://app.example.com`. Empty: only pages of the gateway's own host.
+    /// `*` is any, `null` that of files and sandboxes. Clients that send no Origin are always let in.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 64), inner(length(min = 1, max = 2048)), extend("default" = []))]
+    pub allowed_origins: Option<Vec<String>>,
+}
+
+/// Whether a client without credentials is let in.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+pub enum Anonymous {
+    /// Refused with 401.
+    #[default]
+    Deny,
+    /// Let in as nobody.
+    Allow,
+}
+
+/// A place of a token.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+pub enum TokenPlace {
+    /// `Authorization: Bearer TOKEN`.
+    Header,
+    /// `?token=TOKEN` or `?access_token=TOKEN`; browsers can do this, but addresses end up in logs.
+    Query,
+}
+
+/// Who signs tokens.
+#[derive(Clone, Debug, PartialEq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[schemars(inline)]
+pub struct Issuer {
+    /// Unique name, for logs and metrics.
+    #[schemars(length(min = 1, max = 63), regex(pattern = "^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"))]
+    pub name: String,
+    /// Accepted signatures.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 64), extend("default" = ["HS256"]))]
+    pub algorithms: Option<Vec<Algorithm>>,
+    /// The signing key; at least 32 bytes for HS256.
+    pub secret_ref: SecretRef,
+    /// The `iss` that tokens must carry. Absent: not checked.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 2048))]
+    pub issuer: Option<String>,
+    /// Tokens must carry one of these as `aud`. Absent: not checked.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 64), inner(length(min = 1, max = 2048)))]
+    pub audience: Option<Vec<String>>,
+    /// Tolerated difference between clocks. At most 10m.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("default" = DurationText::of(defaults::LEEWAY)))]
+    pub leeway: Option<DurationText>,
+}
+
+/// A signature.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+pub enum Algorithm {
+    /// HMAC with SHA-256.
+    #[serde(rename = "HS256")]
+    Hs256,
+}
+
+/// Who a token's bearer is.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[schemars(inline)]
+pub struct Identity {
+    /// CEL that gives the user. Sees `claims` and `connection`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 1024), extend("default" = defaults::IDENTITY_USER))]
+    pub user: Option<String>,
+    /// CEL that gives the tenant. Absent: there are none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 1024))]
+    pub tenant: Option<String>,
+}

@@ -1,0 +1,98 @@
+//! The configuration as written: shapes and bounds only, nothing resolved. Doc comments here are what `kubectl explain` and
+//! the generated reference show, so they speak to whoever writes a manifest.
+
+mod auth;
+mod channel;
+mod endpoint;
+mod limits;
+mod redis;
+mod source;
+pub mod units;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+pub use auth::{Algorithm, Anonymous, Auth, Identity, Issuer, TokenPlace};
+pub use channel::{Channel, Delivery, SlowConsumer};
+pub use endpoint::{
+    AutoSubscribe, Compression, CompressionMode, Endpoint, EndpointAuth, Envelope, Greeting, Health,
+    Heartbeat, Protocol, Stats,
+};
+pub use limits::{ConnectionLimits, Limits, PodLimits};
+pub use redis::{Embedded, ExternalRedis, Redis};
+pub use source::{Ingest, PublishRule, RedisPubSub, Source};
+pub use units::{DurationText, Quantity, SecretRef};
+
+/// Version of this format that is read and written.
+pub const VERSION: u32 = 1;
+
+/// The file that the operator writes and the gateway reads.
+#[derive(Clone, Debug, PartialEq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Config {
+    /// Version of this format.
+    pub version: u32,
+    /// Generation of the object it was made from; a gateway ignores lower ones.
+    pub generation: u64,
+    /// Name of the object it was made from.
+    #[schemars(length(min = 1, max = 40))]
+    pub name: String,
+    /// Namespace of the object it was made from.
+    #[schemars(length(min = 1, max = 63))]
+    pub namespace: String,
+    /// What the gateway does.
+    pub spec: Spec,
+}
+
+/// What the gateway does: the part of a RealtimeGateway that concerns its pods.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Spec {
+    /// Paths that serve sockets.
+    #[schemars(length(min = 1, max = 16))]
+    pub endpoints: Vec<Endpoint>,
+    /// How clients prove who they are.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub auth: Option<Auth>,
+    /// Channels and who may use them; the first pattern that fits decides. A channel that fits none does not exist.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 256))]
+    pub channels: Option<Vec<Channel>>,
+    /// How events get in besides the HTTP API.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 64))]
+    pub sources: Option<Vec<Source>>,
+    /// Where publications travel between pods. Absent: in this process's memory.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub redis: Option<Redis>,
+    /// Bounds that protect a pod and its clients from each other.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub limits: Option<Limits>,
+    /// Logs.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub observability: Option<Observability>,
+}
+
+/// Logs.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Observability {
+    /// The most detailed level that is logged.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("default" = "Info"))]
+    pub log_level: Option<LogLevel>,
+}
+
+/// How much is logged.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+pub enum LogLevel {
+    /// Failures.
+    Error,
+    /// And what may become one.
+    Warn,
+    /// And what an operator wants to know.
+    #[default]
+    Info,
+    /// And what a developer wants to know.
+    Debug,
+}

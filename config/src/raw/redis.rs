@@ -1,0 +1,38 @@
+//! Where publications travel between pods.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::units::SecretRef;
+
+/// Where publications travel between pods; exactly one member.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[schemars(inline)]
+pub struct Redis {
+    /// In the memory of the one process: no other pod hears it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub embedded: Option<Embedded>,
+    /// A Redis of your own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub external: Option<ExternalRedis>,
+}
+
+/// Memory of the one process.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+#[schemars(inline)]
+pub struct Embedded {}
+
+/// A Redis of your own.
+#[derive(Clone, Debug, PartialEq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[schemars(inline)]
+pub struct ExternalRedis {
+    /// `redis://HOST:PORT/DATABASE`, without a password.
+    #[schemars(length(min = 1, max = 2048))]
+    pub url: String,
+    /// Its password.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub password_ref: Option<SecretRef>,
+}

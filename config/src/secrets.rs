@@ -1,0 +1,34 @@
+//! Secrets by name, from wherever they were read. Their values are never shown.
+
+use std::collections::BTreeMap;
+
+use crate::checked::Secret;
+
+/// The Secrets at hand.
+#[derive(Clone, Debug, Default)]
+pub struct Secrets {
+    by_name: BTreeMap<String, BTreeMap<String, Secret>>,
+}
+
+impl Secrets {
+    /// Adds a Secret. `false` where there already is one of this name: it is kept as it was.
+    pub fn add(&mut self, name: impl Into<String>, values: BTreeMap<String, Secret>) -> bool {
+        match self.by_name.entry(name.into()) {
+            std::collections::btree_map::Entry::Occupied(_) => false,
+            std::collections::btree_map::Entry::Vacant(free) => {
+                free.insert(values);
+                true
+            }
+        }
+    }
+
+    /// The values of a Secret.
+    pub fn get(&self, name: &str) -> Option<&BTreeMap<String, Secret>> {
+        self.by_name.get(name)
+    }
+
+    /// Names of all of them.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        self.by_name.keys().map(String::as_str)
+    }
+}

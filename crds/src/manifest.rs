@@ -1,0 +1,240 @@
+//! Texts of YAML to checked configurations: finds the gateways and the Secrets in them, and checks each gateway whole.
+
+use std::collections::BTreeMap;
+
+use rtgw_config::{Accepted, Problem, Problems, Secrets, defaults, raw, schema, shape, yaml};
+use serde_json::Value;
+
+use crate::gateway::RealtimeGateway;
+use crate::{API_VERSION, KIND, project, secret};
+
+/// A text and where it came from.
+#[derive(Clone, Debug)]
+pub struct Text {
+    /// A file's name, for messages.
+    pub name: String,
+    /// YAML.
+    pub content: String,
+}
+
+/// What was found in some texts.
+#[derive(Debug, Default)]
+pub struct Manifests {
+    gateways: Vec<Found>,
+    /// By namespace.
+    secrets: BTreeMap<String, Secrets>,
+    problems: Problems,
+    ignored: Vec<String>,
+}
+
+/// A gateway, not checked yet.
+#[derive(Debug)]
+struct Found {
+    name: String,
+    form: Form,
+    document: Value,
+}
+
+/// How a gateway is written.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Form {
+    /// A RealtimeGateway.
+    Object,
+    /// The file that the operator writes.
+    Config,
+}
+
+impl Manifests {
+    /// Reads `texts`. What is wrong with them is kept and told with the first answer.
+    pub fn read(texts: &[Text]) -> Self {
+        let mut manifests = Self::default();
+        for text in texts {
+            manifests.text(text);
+        }
+        let ignored = std::mem::take(&mut manifests.ignored);
+        if !ignored.is_empty() {
+            let message = format!("ignored: {}", ignored.join(", "));
+            let hint = format!("only {KIND} and Secret are read outside a cluster");
+            manifests.problems.also(Problem::warning("files", message).hint(hint));
+        }
+        manifests
+    }
+
+    /// Names of the gateways, in the order of the texts.
+    pub fn names(&self) -> Vec<&str> {
+        self.gateways.iter().map(|found| found.name.as_str()).collect()
+    }
+
+    /// Checks the gateway called `name`, or the only one.
+    ///
+    /// # Errors
+    /// There is no such gateway or a choice between several, or everything that is wrong with it and with the texts.
+    pub fn check(mut self, name: Option<&str>) -> Result<Accepted, Vec<Problem>> {
+        let mut problems = std::mem::take(&mut self.problems);
+        match self.choose(name) {
+            Ok(found) => self.check_one(found, problems),
+            // Where a text could not be read the gateway may be in it.
+            Err(_) if !problems.is_acceptable() => Err(problems.into_vec()),
+            Err(problem) => {
+                problems.also(problem);
+                Err(problems.into_vec())
+            }
+        }
+    }
+
+    fn choose(&self, name: Option<&str>) -> Result<&Found, Problem> {
+        let list = || self.names().join(", ");
+        let Some(name) = name else {
+            return match self.gateways.as_slice() {
+                [] => Err(Problem::error("files", format!("there is no {KIND} in them"))),
+                [only] => Ok(only),
+                _ => Err(Problem::error("files", format!("there are several gateways: {}", list()))
+                    .hint("choose one with --name")),
+            };
+        };
+        let mut named = self.gateways.iter().filter(|found| found.name == name);
+        match (named.next(), named.next()) {
+            (Some(found), None) => Ok(found),
+            (Some(_), Some(_)) => {
+                Err(Problem::error("files", format!("there are several gateways called `{name}`")))
+            }
+            (None, _) if self.gateways.is_empty() => {
+                Err(Problem::error("files", format!("there is no {KIND} in them")))
+            }
+            (None, _) => Err(Problem::error("files", format!("there is no gateway called `{name}`"))
+                .hint(format!("one of: {}", list()))),
+        }
+    }
+
+    fn check_one(&self, found: &Found, mut problems: Problems) -> Result<Accepted, Vec<Problem>> {
+        let none = Secrets::default();
+        let mut value = found.document.clone();
+        let config = match found.form {
+            Form::Object => {
+                shape::mend(&mut value, &schema::of::<RealtimeGateway>(), &mut problems);
+                read::<RealtimeGateway>(value).map(|gateway| prepare(&gateway, &mut problems))
+            }
+            Form::Config => {
+                shape::mend(&mut value, &schema::of::<raw::Config>(), &mut problems);
+                read::<raw::Config>(value)
+            }
+        };
+        match config {
+            Ok(config) => {
+                let secrets = self.secrets.get(&config.namespace).unwrap_or(&none);
+                rtgw_config::check(&config, secrets, problems)
+            }
+            Err(problem) => {
+                problems.also(problem);
+                Err(problems.into_vec())
+            }
+        }
+    }
+
+    fn text(&mut self, text: &Text) {
+        let documents = match yaml::documents(&text.content) {
+            Ok(documents) => documents,
+            Err(error) => {
+                let place = match error.position {
+                    Some((line, column)) => format!("{}:{line}:{column}", text.name),
+                    None => text.name.clone(),
+                };
+                self.problems.also(Problem::error(place, error.message));
+                return;
+            }
+        };
+        if documents.is_empty() {
+            self.problems.also(Problem::error(&text.name, "is empty: a manifest is expected"));
+        }
+        for document in documents {
+            match document.get("items").and_then(Value::as_array) {
+                // `kubectl get -o yaml` of several objects.
+                Some(items) if document.get("kind").and_then(Value::as_str) == Some("List") => {
+                    items.iter().for_each(|item| self.document(&text.name, item));
+                }
+                _ => self.document(&text.name, &document),
+            }
+        }
+    }
+
+    fn document(&mut self, file: &str, document: &Value) {
+        let field = |name: &str| document.get(name).and_then(Value::as_str);
+        match (field("apiVersion"), field("kind")) {
+            (Some(version), Some(kind)) if kind == KIND && version.starts_with("realtime-gateway.dev/") => {
+                self.gateway(document, Form::Object);
+            }
+            (Some("v1"), Some("Secret")) => self.secret(file, document),
+            (Some(_), Some(kind)) => {
+                let name = document.pointer("/metadata/name").and_then(Value::as_str).unwrap_or("?");
+                if self.ignored.len() < 16 {
+                    self.ignored.push(format!("{kind}/{name}"));
+                }
+            }
+            (None, None) if document.get("generation").is_some() && document.get("spec").is_some() => {
+                self.gateway(document, Form::Config);
+            }
+            (_, None) if document.is_object() => {
+                let problem = Problem::error(file, "has a document without `apiVersion` and `kind`");
+                self.problems.also(
+                    problem.hint(format!("begin it with `apiVersion: {API_VERSION}` and `kind: {KIND}`")),
+                );
+            }
+            (None, Some(kind)) => {
+                let problem =
+                    Problem::error(file, format!("has a document of kind `{kind}` without `apiVersion`"));
+                self.problems.also(problem.hint(format!("apiVersion: {API_VERSION}")));
+            }
+            _ => {
+                self.problems.also(Problem::error(file, "has a document that is not an object with fields"));
+            }
+        }
+    }
+
+    fn gateway(&mut self, document: &Value, form: Form) {
+        let place = match form {
+            Form::Object => "/metadata/name",
+            Form::Config => "/name",
+        };
+        let name = document.pointer(place).and_then(Value::as_str).unwrap_or_default().to_owned();
+        self.gateways.push(Found { name, form, document: document.clone() });
+    }
+
+    fn secret(&mut self, file: &str, document: &Value) {
+        let Some(name) = document.pointer("/metadata/name").and_then(Value::as_str) else {
+            self.problems.also(Problem::error(file, "has a Secret without metadata.name"));
+            return;
+        };
+        let namespace =
+            document.pointer("/metadata/namespace").and_then(Value::as_str).unwrap_or(defaults::NAMESPACE);
+        let values = secret::values(name, document, &mut self.problems);
+        if !self.secrets.entry(namespace.to_owned()).or_default().add(name, values) {
+            self.problems.also(Problem::error(format!("Secret/{name}"), "is there twice"));
+        }
+    }
+}
+
+fn read<T: serde::de::DeserializeOwned>(value: Value) -> Result<T, Problem> {
+    serde_json::from_value(value)
+        .map_err(|error| Problem::error("spec", format!("could not be read: {error}")))
+}
+
+/// What only this kind of object can get wrong, then the configuration it asks for.
+fn prepare(gateway: &RealtimeGateway, problems: &mut Problems) -> raw::Config {
+    let config = project::project(gateway);
+    let name = &gateway.metadata.name;
+    let plain = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
+    if !name.bytes().all(plain) || name.starts_with('-') || name.ends_with('-') {
+        let problem = Problem::error("metadata.name", "is not a name");
+        problems.add(problem.hint("lower-case letters, digits and `-`"));
+    }
+    let redis = gateway.spec.redis.as_ref();
+    if redis.is_some_and(|redis| redis.managed.is_some() && redis.embedded.is_some()) {
+        let message = "has several members: only one of managed, embedded and external can be meant";
+        problems.add(Problem::error("spec.redis", message));
+    }
+    let ignored = project::operator_only(&gateway.spec);
+    if !ignored.is_empty() {
+        problems.also(Problem::warning("spec", format!("ignored outside a cluster: {}", ignored.join(", "))));
+    }
+    config
+}
