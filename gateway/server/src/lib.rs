@@ -7,6 +7,7 @@ pub mod console;
 pub mod http;
 pub mod intake;
 pub mod limits;
+pub mod manifests;
 pub mod metrics;
 pub mod publishing;
 pub mod readiness;
