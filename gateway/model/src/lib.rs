@@ -31,5 +31,5 @@ pub use intent::{CommandId, Intent, Rejection, Request};
 pub use outgoing::Outgoing;
 pub use policy::{ChannelPolicy, EndpointIx, RuleIx};
 pub use principal::Principal;
-pub use publication::{Position, Publication, PublicationId, Tags};
+pub use publication::{CHANNELS, EVENT_BYTES, Position, Publication, PublicationId, TAG_BYTES, TAGS, Tags};
 pub use time::{Millis, Now, Timestamp};

@@ -5,6 +5,15 @@ use smallvec::SmallVec;
 
 use crate::{ChannelName, ConnectionId, Timestamp};
 
+/// Most channels of a publication.
+pub const CHANNELS: usize = 64;
+/// Longest event, and longest priority, in bytes; both at least one.
+pub const EVENT_BYTES: usize = 128;
+/// Most tags of a publication.
+pub const TAGS: usize = 16;
+/// Longest name and longest value of a tag in bytes.
+pub const TAG_BYTES: usize = 128;
+
 /// The broker's name for a publication; orders everything of one broker shard.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct PublicationId {

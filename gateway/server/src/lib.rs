@@ -4,6 +4,7 @@ pub mod auth;
 pub mod broker;
 pub mod cli;
 pub mod console;
+pub mod expressions;
 pub mod http;
 pub mod intake;
 pub mod limits;

@@ -3,21 +3,16 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use rtgw_model::{ChannelName, ChannelNameError, Publication, PublicationId, RuleIx, Timestamp};
+use rtgw_model::{
+    CHANNELS, ChannelName, ChannelNameError, EVENT_BYTES, Publication, PublicationId, RuleIx, TAG_BYTES,
+    TAGS, Timestamp,
+};
 use serde_json::value::RawValue;
 use smallvec::SmallVec;
 
 use crate::broker::{Broker, PublishError};
 use crate::intake::{Counts, DATA_BYTES, Origin};
 
-/// Most channels of a publication.
-pub const CHANNELS: usize = 64;
-/// Longest event, and longest priority, in bytes; both at least one.
-pub const EVENT_BYTES: usize = 128;
-/// Most tags of a publication.
-pub const TAGS: usize = 16;
-/// Longest name and longest value of a tag in bytes.
-pub const TAG_BYTES: usize = 128;
 /// What RFC 3339 can print: years 0000 to 9999, as milliseconds since the Unix epoch.
 const TIMESTAMPS: std::ops::RangeInclusive<i64> = -62_167_219_200_000..=253_402_300_799_999;
 

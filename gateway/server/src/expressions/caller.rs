@@ -1,0 +1,123 @@
+//! What expressions about a connection see: admission, identity, templates, channel rules.
+
+use std::net::IpAddr;
+use std::sync::OnceLock;
+
+use cel::common::types::{CelInt, CelNull};
+use cel::common::value::CowVal;
+use cel::context::VariableResolver;
+use rtgw_model::ConnectionKey;
+
+use super::scope::Scope;
+use super::value::{self, Boxed};
+
+/// The connection as `connection` shows it.
+#[derive(Clone, Copy, Debug)]
+pub struct Connection<'a> {
+    /// `connection.id`.
+    pub key: ConnectionKey,
+    /// `connection.ip`.
+    pub ip: IpAddr,
+    /// `connection.endpoint`: its name.
+    pub endpoint: &'a str,
+    /// `connection.query`: the raw query string without credentials.
+    pub query: &'a str,
+}
+
+/// The channel a rule is asked about.
+#[derive(Clone, Copy, Debug)]
+pub struct Target<'a> {
+    /// `channel`.
+    pub channel: &'a str,
+    /// Each by its name, and all as `params`.
+    pub captures: &'a [(&'a str, &'a str)],
+}
+
+/// Variables of an evaluation for a connection.
+#[derive(Debug)]
+pub struct CallerScope<'a> {
+    connection: Connection<'a>,
+    claims: &'a str,
+    identity: Option<(&'a str, &'a str)>,
+    target: Option<Target<'a>>,
+    now: i64,
+    claims_value: OnceLock<Option<Boxed<'a>>>,
+    connection_value: OnceLock<Boxed<'a>>,
+    params_value: OnceLock<Boxed<'a>>,
+}
+
+impl<'a> CallerScope<'a> {
+    /// A scope with `connection`, `claims` (raw JSON; empty = none) and `now`, in Unix seconds as claims count them.
+    pub fn new(connection: Connection<'a>, claims: &'a str, now: i64) -> Self {
+        Self {
+            connection,
+            claims: if claims.is_empty() { "{}" } else { claims },
+            identity: None,
+            target: None,
+            now,
+            claims_value: OnceLock::new(),
+            connection_value: OnceLock::new(),
+            params_value: OnceLock::new(),
+        }
+    }
+
+    /// Adds `user` and `tenant`.
+    #[must_use]
+    pub fn with_identity(self, user: &'a str, tenant: &'a str) -> Self {
+        Self { identity: Some((user, tenant)), ..self }
+    }
+
+    /// Adds `channel`, `params` and the captures.
+    #[must_use]
+    pub fn with_target(self, target: Target<'a>) -> Self {
+        Self { target: Some(target), ..self }
+    }
+
+    fn connection_value(&self) -> Boxed<'a> {
+        let Connection { key, ip, endpoint, query } = self.connection;
+        let mut parameters = Vec::new();
+        for (name, value) in form_urlencoded::parse(query.as_bytes()) {
+            // The first of repeated names counts, for every rule alike.
+            if !parameters.iter().any(|(known, _)| *known == name) {
+                parameters.push((name, value));
+            }
+        }
+        value::map([
+            ("id", value::owned_text(key.to_string())),
+            ("ip", value::owned_text(ip.to_string())),
+            ("endpoint", value::text(endpoint)),
+            ("query", value::owned_map(parameters)),
+            ("auth", Box::new(CelNull)),
+        ])
+    }
+}
+
+impl VariableResolver for CallerScope<'_> {
+    fn resolve<'b>(&'b self, variable: &str) -> Option<CowVal<'b, 'b>> {
+        let made = match variable {
+            "claims" => self.claims_value.get_or_init(|| value::parse(self.claims).ok()).as_ref()?,
+            "connection" => self.connection_value.get_or_init(|| self.connection_value()),
+            "user" => return Some(CowVal::Owned(value::text(self.identity?.0))),
+            "tenant" => return Some(CowVal::Owned(value::text(self.identity?.1))),
+            "now" => return Some(CowVal::owned(CelInt::from(self.now))),
+            _ => {
+                let target = self.target?;
+                if let Some((_, text)) = target.captures.iter().find(|(name, _)| *name == variable) {
+                    return Some(CowVal::Owned(value::text(text)));
+                }
+                match variable {
+                    "channel" => return Some(CowVal::Owned(value::text(target.channel))),
+                    "params" => self.params_value.get_or_init(|| value::texts(target.captures)),
+                    _ => return None,
+                }
+            }
+        };
+        Some(CowVal::Borrowed(made.as_ref()))
+    }
+}
+
+impl Scope for CallerScope<'_> {
+    fn raw(&self, variable: &str) -> Option<&str> {
+        (variable == "claims").then_some(self.claims)
+    }
+}
