@@ -1,0 +1,311 @@
+//! Redis Pub/Sub as a source: one connection that subscribes, notices when it is lost or frozen, and comes back.
+//!
+//! The library's push callback puts messages into a bounded queue; a loop maps them in order. Both live in one task, which
+//! ends when [`RedisPubSub::run`] is dropped.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use bytes::Bytes;
+use redis::aio::MultiplexedConnection;
+use redis::{AsyncConnectionConfig, Client, PushInfo, PushKind, RedisError, Value};
+use rtgw_hub::GapScope;
+use rtgw_model::Timestamp;
+use tokio::sync::Notify;
+use tokio::time::{Instant, sleep, timeout};
+
+use super::address::Address;
+use super::backoff::Backoff;
+use super::queue::{Item, Message, Queue, Session};
+use super::status::SourceStatus;
+use super::subscriptions::Subscriptions;
+use super::{Arrived, Mapped, Mapping, SourceSink};
+
+/// Largest message.
+const MESSAGE_BYTES: usize = 1024 * 1024;
+/// How long connecting, subscribing and each question may take.
+const PATIENCE: Duration = Duration::from_secs(2);
+/// How often the connection is asked whether it lives.
+const HEALTH_INTERVAL: Duration = Duration::from_secs(1);
+/// A connection that held so long was good: the next loss starts with the shortest delay.
+const SETTLED: Duration = Duration::from_secs(5);
+/// Messages mapped before other tasks get their turn.
+const TURN: usize = 64;
+/// Between two log lines of the same trouble.
+const QUIET: Duration = Duration::from_secs(30);
+
+/// A Redis Pub/Sub source of one pod (`ingest: EveryPod`).
+pub struct RedisPubSub {
+    /// Its place in the configuration.
+    pub index: u16,
+    /// Its name, for logs.
+    pub name: String,
+    /// What is heard.
+    pub subscriptions: Subscriptions,
+    /// The Redis.
+    pub address: Address,
+    /// Message to publication.
+    pub mapping: Mapping,
+    /// Whom a gap concerns ([`super::concerned`]).
+    pub concerned: GapScope,
+    /// Where publications go.
+    pub sink: Arc<dyn SourceSink>,
+    /// How it is doing; shared with readiness and metrics.
+    pub status: Arc<SourceStatus>,
+}
+
+/// Why there is no connection, or no longer.
+#[derive(Debug, thiserror::Error)]
+enum Trouble {
+    #[error("{0}")]
+    Redis(#[from] RedisError),
+    #[error("the connection was closed")]
+    Closed,
+    #[error("no answer within {PATIENCE:?}")]
+    Silent,
+}
+
+impl Trouble {
+    /// The label of metrics.
+    fn reason(&self) -> &'static str {
+        match self {
+            Self::Closed => "disconnected",
+            Self::Silent => "timeout",
+            Self::Redis(error) => match error.code() {
+                Some("NOAUTH" | "WRONGPASS") => "auth",
+                Some("NOPERM") => "permission",
+                Some("LOADING") => "loading",
+                _ if error.kind() == redis::ErrorKind::AuthenticationFailed => "auth",
+                _ if error.kind() == redis::ErrorKind::RESP3NotSupported => "too_old",
+                _ if error.is_timeout() => "timeout",
+                _ if error.is_io_error() => "connect",
+                _ => "protocol",
+            },
+        }
+    }
+
+    /// What to do about it.
+    fn advice(&self) -> &'static str {
+        match self.reason() {
+            "auth" => "check the password that `passwordRef` names",
+            "permission" => "let this user of Redis subscribe to the source's channels",
+            "too_old" => "use Redis 6 or newer",
+            "loading" => "Redis reads its data; waiting",
+            _ => "trying again",
+        }
+    }
+}
+
+/// A subscribed connection.
+struct Connected {
+    connection: MultiplexedConnection,
+    closed: Arc<Notify>,
+}
+
+impl RedisPubSub {
+    /// Hears, maps and delivers until dropped; never gives up.
+    pub async fn run(self) {
+        let queue = Arc::new(Queue::default());
+        tokio::join!(self.hear(&queue), self.deliver(&queue));
+    }
+
+    /// Keeps a subscribed connection.
+    async fn hear(&self, queue: &Arc<Queue>) {
+        let mut backoff = Backoff::default();
+        let mut log = Quiet::default();
+        // Whether there was a time in which nobody listened: also before the first connection, if that took more than one try.
+        let mut missed = false;
+        loop {
+            let trouble = match self.connect(queue, missed).await {
+                Err(trouble) => trouble,
+                Ok(connected) => {
+                    self.status.set_up(true);
+                    log.end();
+                    tracing::info!(source = self.name, redis = %self.address, "the source is subscribed");
+                    let since = Instant::now();
+                    let trouble = self.watch(connected).await;
+                    self.status.set_up(false);
+                    if since.elapsed() >= SETTLED {
+                        backoff.reset();
+                    }
+                    trouble
+                }
+            };
+            missed = true;
+            self.status.count_error(trouble.reason());
+            if log.speaks(trouble.reason()) {
+                tracing::warn!(source = self.name, redis = %self.address, error = %trouble, reason = trouble.reason(),
+                    "the source hears nothing: {}", trouble.advice());
+            }
+            sleep(backoff.next()).await;
+        }
+    }
+
+    /// Connects and subscribes to everything. With `missed`, the gap is told as soon as all subscriptions hold.
+    async fn connect(&self, queue: &Arc<Queue>, missed: bool) -> Result<Connected, Trouble> {
+        let closed = Arc::new(Notify::new());
+        let session = queue.open_session();
+        let config = AsyncConnectionConfig::new()
+            .set_connection_timeout(Some(PATIENCE))
+            .set_response_timeout(Some(PATIENCE))
+            .set_push_sender({
+                let (queue, closed, status) =
+                    (Arc::clone(queue), Arc::clone(&closed), Arc::clone(&self.status));
+                let name = self.name.clone();
+                move |push: PushInfo| {
+                    match push.kind {
+                        PushKind::Disconnection => closed.notify_one(),
+                        _ => receive(&name, &queue, &status, session, push),
+                    }
+                    Ok::<_, redis::aio::SendError>(())
+                }
+            });
+        let client = Client::open(self.address.info().clone())?;
+        let mut connection = client.get_multiplexed_async_connection_with_config(&config).await?;
+        if missed {
+            queue.hold_gap();
+        }
+        if !self.subscriptions.channels().is_empty() {
+            connection.subscribe(self.subscriptions.channels()).await?;
+        }
+        let globs = self.subscriptions.globs();
+        if !globs.is_empty() {
+            connection.psubscribe(globs).await?;
+        }
+        queue.release();
+        Ok(Connected { connection, closed })
+    }
+
+    /// Waits for the end of a connection. A frozen Redis keeps its sockets open, so it is asked for a sign of life; messages that
+    /// still come are one too.
+    async fn watch(&self, mut connected: Connected) -> Trouble {
+        loop {
+            tokio::select! {
+                () = connected.closed.notified() => return Trouble::Closed,
+                () = sleep(HEALTH_INTERVAL) => {}
+            }
+            let before = self.status.received();
+            let ping = redis::cmd("PING");
+            let answer = tokio::select! {
+                () = connected.closed.notified() => return Trouble::Closed,
+                answer = timeout(PATIENCE, ping.query_async::<Value>(&mut connected.connection)) => answer,
+            };
+            match answer {
+                Ok(Ok(_)) => {}
+                Ok(Err(error)) if error.is_connection_dropped() => return Trouble::Closed,
+                // An error of the server (LOADING, BUSY) is an answer.
+                Ok(Err(error)) if !error.is_io_error() && !error.is_unrecoverable_error() => {}
+                Ok(Err(error)) if !error.is_timeout() => return Trouble::Redis(error),
+                Ok(Err(_)) | Err(_) if self.status.received() != before => {}
+                Ok(Err(_)) | Err(_) => return Trouble::Silent,
+            }
+        }
+    }
+
+    /// Maps and delivers what is queued, in order.
+    async fn deliver(&self, queue: &Queue) {
+        let mut log = Quiet::default();
+        loop {
+            for item in queue.take(TURN).await {
+                match item {
+                    Item::Gap(reason) => self.sink.gap(self.concerned.clone(), reason),
+                    Item::Message(message) => self.deliver_one(&message, &mut log),
+                }
+            }
+            tokio::task::yield_now().await;
+        }
+    }
+
+    fn deliver_one(&self, message: &Message, log: &mut Quiet) {
+        let reason = match self.map(message) {
+            None => return,
+            Some(Mapped::Publication { publication, rules, skipped }) => {
+                self.status.count_published(skipped);
+                return self.sink.publication(self.index, &rules, publication);
+            }
+            Some(Mapped::Dropped(reason)) => reason,
+        };
+        self.status.count_error(reason);
+        if log.speaks(reason) {
+            let channel = String::from_utf8_lossy(&message.channel);
+            tracing::warn!(source = self.name, %channel, reason, "a message was dropped");
+        }
+    }
+
+    /// `None` for what is not ours: another subscription takes it, or the glob fits more than the pattern.
+    fn map(&self, message: &Message) -> Option<Mapped> {
+        let (Ok(channel), Ok(glob)) = (
+            std::str::from_utf8(&message.channel),
+            message.glob.as_deref().map(std::str::from_utf8).transpose(),
+        ) else {
+            return Some(Mapped::Dropped("not_text"));
+        };
+        let params = self.subscriptions.bind(channel, glob)?;
+        let arrived = Arrived { channel, params: &params, payload: &message.payload, heard: message.heard };
+        // Expressions come from people and run in a library: a fault there costs this message, not the source.
+        let mapped = catch_unwind(AssertUnwindSafe(|| (self.mapping)(&arrived)));
+        Some(mapped.unwrap_or(Mapped::Dropped("internal")))
+    }
+}
+
+/// Queues a message; called by the connection's reader, which must not wait.
+fn receive(name: &str, queue: &Queue, status: &SourceStatus, session: Session, push: PushInfo) {
+    let Some(message) = message(push) else { return };
+    status.count_received();
+    let reason = if message.payload.len() > MESSAGE_BYTES {
+        "too_large"
+    } else if queue.push(session, message).is_err() {
+        "overflow"
+    } else {
+        return;
+    };
+    // Powers of two: the first is seen at once, a flood makes few lines.
+    let before = status.count_error(reason);
+    if (before + 1).is_power_of_two() {
+        tracing::warn!(source = name, reason, dropped = before + 1, "a message was dropped");
+    }
+}
+
+fn message(push: PushInfo) -> Option<Message> {
+    let mut data = push.data.into_iter();
+    let mut next = || match data.next() {
+        Some(Value::BulkString(bytes)) => Some(Bytes::from(bytes)),
+        Some(Value::SimpleString(text)) => Some(Bytes::from(text)),
+        _ => None,
+    };
+    let glob = match push.kind {
+        PushKind::Message => None,
+        PushKind::PMessage => Some(next()?),
+        // Confirmations of subscriptions.
+        _ => return None,
+    };
+    Some(Message { glob, channel: next()?, payload: next()?, heard: now() })
+}
+
+fn now() -> Timestamp {
+    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    Timestamp(i64::try_from(since.as_millis()).unwrap_or(i64::MAX))
+}
+
+/// Keeps trouble that repeats itself out of the log.
+#[derive(Default)]
+struct Quiet {
+    last: Option<(&'static str, Instant)>,
+}
+
+impl Quiet {
+    /// True when `reason` is news, or the last line about it is long ago.
+    fn speaks(&mut self, reason: &'static str) -> bool {
+        let now = Instant::now();
+        let news = self.last.is_none_or(|(last, at)| last != reason || now.duration_since(at) >= QUIET);
+        if news {
+            self.last = Some((reason, now));
+        }
+        news
+    }
+
+    fn end(&mut self) {
+        self.last = None;
+    }
+}
