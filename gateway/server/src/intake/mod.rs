@@ -18,18 +18,15 @@ pub use interests::Interests;
 pub use registry::MAX_SHARDS;
 use registry::{Registry, Shards};
 use rtgw_hub::{GapScope, Input};
-use rtgw_model::{ChannelName, GapReason, Millis, Outgoing, Publication, RuleIx};
+use rtgw_model::{ChannelName, GapReason, Outgoing, Publication, RuleIx};
 use smallvec::SmallVec;
 
 use crate::broker::{BrokerSink, Generation};
 use crate::sources::SourceSink;
-use crate::transport::{Inbox, ShardInput};
+use crate::transport::{Clock, Inbox, ShardInput};
 
 /// Most bytes of a publication's data.
 pub const DATA_BYTES: usize = 1024 * 1024;
-
-/// The monotonic clock of the shards.
-pub type Clock = Arc<dyn Fn() -> Millis + Send + Sync>;
 
 /// The way from brokers and sources to the shards. Nothing here waits.
 pub struct Intake {
@@ -47,6 +44,7 @@ pub struct TooManyShards(pub usize);
 
 impl Intake {
     /// An intake over the inboxes of all shards, by their index, for an encoder with `variants` variants.
+    /// `clock` is the shards'.
     ///
     /// # Errors
     /// [`TooManyShards`].
@@ -83,7 +81,7 @@ impl Intake {
             return;
         }
         let shards = interested.iter().fold(Shards::default(), |all, (shards, _)| all.union(*shards));
-        let outgoing = Arc::new(Outgoing::new(publication, self.variants, (self.clock)()));
+        let outgoing = Arc::new(Outgoing::new(publication, self.variants, self.clock.millis()));
         for shard in shards.iter() {
             if self.post(shard, Input::Publication(Arc::clone(&outgoing))) {
                 continue;

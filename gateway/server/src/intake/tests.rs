@@ -55,10 +55,9 @@ impl FakeInbox {
 
 fn intake(shards: usize) -> (Arc<Intake>, Vec<Arc<FakeInbox>>) {
     let inboxes: Vec<Arc<FakeInbox>> = (0..shards).map(|_| Arc::default()).collect();
-    let clock: Clock = Arc::new(|| Millis(0));
     let counts = Arc::new(Counts::new(1, 4));
     let posts = inboxes.iter().map(|inbox| Arc::clone(inbox) as Arc<dyn Inbox>).collect();
-    (Arc::new(Intake::new(posts, 1, clock, counts).unwrap()), inboxes)
+    (Arc::new(Intake::new(posts, 1, Clock::start(), counts).unwrap()), inboxes)
 }
 
 fn channel(number: usize) -> ChannelName {
@@ -321,8 +320,7 @@ fn a_source_is_counted_by_rule_even_with_nobody_listening() {
 #[test]
 fn more_shards_than_bits_are_refused() {
     let inboxes = (0..MAX_SHARDS + 1).map(|_| Arc::new(FakeInbox::default()) as Arc<dyn Inbox>).collect();
-    let clock: Clock = Arc::new(|| Millis(0));
-    let refused = Intake::new(inboxes, 1, clock, Arc::new(Counts::new(0, 0))).err();
+    let refused = Intake::new(inboxes, 1, Clock::start(), Arc::new(Counts::new(0, 0))).err();
     assert_eq!(refused, Some(TooManyShards(65)));
     let (intake, inboxes) = intake(MAX_SHARDS);
     BrokerSink::gap(&*intake, GapScope::All, GapReason::BrokerReconnected);

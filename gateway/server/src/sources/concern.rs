@@ -88,7 +88,7 @@ fn fit(shapes: &[Shape], pattern: &Pattern) -> Fit {
             (Segment::Capture(_), _) => {}
             (Segment::Literal(literal), None) if *literal == shape.start => {}
             (Segment::Literal(literal), Some(end)) if between(literal, &shape.start, end) => {
-                fit = Fit::Sometimes
+                fit = Fit::Sometimes;
             }
             (Segment::Literal(_), _) => return Fit::Never,
         }

@@ -31,6 +31,21 @@ impl Redis {
         self.process = None;
     }
 
+    /// Stops it without ending it: its sockets stay open and nothing answers.
+    pub fn freeze(&self) {
+        self.signal("STOP");
+    }
+
+    /// Lets it go on after [`Redis::freeze`].
+    pub fn thaw(&self) {
+        self.signal("CONT");
+    }
+
+    #[track_caller]
+    fn signal(&self, name: &str) {
+        self.process.as_ref().expect("redis runs").signal(name);
+    }
+
     /// Starts it again on the same port, empty.
     #[track_caller]
     pub fn restart(&mut self) {
