@@ -3,6 +3,7 @@
 //! Exit codes: 0; 64 for a wrong command line or a refused configuration; 1 for a failed start or run.
 
 mod admin;
+mod bench;
 mod publish;
 mod subscribe;
 
@@ -24,6 +25,7 @@ struct CommandLine {
 
 #[derive(Debug, Subcommand)]
 enum Verb {
+    Bench(bench::Bench),
     Publish(publish::Publish),
     Subscribe(subscribe::Subscribe),
 }
@@ -54,6 +56,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         }
     };
     let outcome = match verb {
+        Verb::Bench(bench) => bench.run(),
         Verb::Publish(publish) => publish.run(),
         Verb::Subscribe(subscribe) => subscribe.run(),
     };
