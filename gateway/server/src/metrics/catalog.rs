@@ -102,6 +102,12 @@ pub(super) const CATALOG: &[Metric] = &[
         "Bytes read from and written to sockets",
         Scrape::bytes,
     ),
+    counter(
+        "rtgw_socket_writes_total",
+        &[],
+        "System calls that wrote to sockets; beside deliveries it shows how much leaves together",
+        |scrape, out| out.add([], scrape.reports.iter().map(|report| report.sends).sum::<u64>()),
+    ),
     counter("rtgw_commands_total", &["endpoint", "type", "result"], "Commands of clients", Scrape::commands),
     counter(
         "rtgw_dropped_total",
