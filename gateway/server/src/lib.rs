@@ -3,8 +3,11 @@
 pub mod auth;
 pub mod broker;
 pub mod cli;
+pub mod clock;
 pub mod console;
 pub mod expressions;
+#[cfg(test)]
+mod fixture;
 pub mod http;
 pub mod intake;
 pub mod limits;
@@ -13,5 +16,6 @@ pub mod metrics;
 pub mod publishing;
 pub mod readiness;
 pub mod refusal;
+pub mod rules;
 pub mod sources;
 pub mod transport;

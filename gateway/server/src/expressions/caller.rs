@@ -47,8 +47,9 @@ pub struct CallerScope<'a> {
 }
 
 impl<'a> CallerScope<'a> {
-    /// A scope with `connection`, `claims` (raw JSON; empty = none) and `now`, in Unix seconds as claims count them.
-    pub fn new(connection: Connection<'a>, claims: &'a str, now: i64) -> Self {
+    /// A scope with `connection`, `claims` (raw JSON; none where it is empty) and `now`, in Unix seconds as claims count them.
+    pub fn new(connection: Connection<'a>, claims: &'a [u8], now: i64) -> Self {
+        let claims = std::str::from_utf8(claims).unwrap_or_default();
         Self {
             connection,
             claims: if claims.is_empty() { "{}" } else { claims },

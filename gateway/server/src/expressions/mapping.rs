@@ -26,34 +26,34 @@ pub struct SourceMessage<'a> {
     pub heard: Timestamp,
 }
 
-/// What became of a message.
+/// What a message became.
 #[derive(Clone, Debug, PartialEq)]
-pub enum Mapped {
-    /// It goes out.
-    Publication {
-        /// Without an id; the channels are declared and none repeats.
-        publication: Publication,
-        /// The rules of its channels, in their order.
-        rules: SmallVec<[RuleIx; 1]>,
-        /// How many channels were left out: their template failed, nothing declares them, or there were too many.
-        skipped: usize,
-    },
-    /// It does not.
-    Dropped(DropReason),
+pub struct Mapped {
+    /// Without an id; the channels are declared and none repeats.
+    pub publication: Publication,
+    /// The rules of its channels, in their order.
+    pub rules: SmallVec<[RuleIx; 1]>,
+    /// How many channels were left out: their template failed, nothing declares them, or there were too many.
+    pub skipped: usize,
 }
 
 /// Why a message is dropped; a label of metrics.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, thiserror::Error)]
 pub enum DropReason {
     /// It is not UTF-8.
+    #[error("it is not UTF-8")]
     NotText,
     /// No rule's `when` holds.
+    #[error("no rule's `when` holds")]
     NoRule,
     /// No channel is left.
+    #[error("no channel is left")]
     NoChannel,
     /// `event` failed or gave no string of 1 to 128 bytes.
+    #[error("`event` failed or gave no string of 1 to 128 bytes")]
     Event,
     /// `data` failed.
+    #[error("`data` failed")]
     Data,
 }
 
@@ -135,13 +135,16 @@ impl MappingRules {
 
     /// What `message` becomes by the first rule whose `when` holds. `find_rule` finds the first channel rule that fits a
     /// name.
+    ///
+    /// # Errors
+    /// [`DropReason`]: nothing goes out.
     pub fn map(
         &self,
         message: SourceMessage<'_>,
         find_rule: impl Fn(&ChannelName) -> Option<RuleIx>,
-    ) -> Mapped {
+    ) -> Result<Mapped, DropReason> {
         let Ok(text) = std::str::from_utf8(message.payload) else {
-            return Mapped::Dropped(DropReason::NotText);
+            return Err(DropReason::NotText);
         };
         let scope = MessageScope::new(text, message.origin, message.heard.0.div_euclid(1000));
         let applies = |rule: &&Rule| match &rule.when {
@@ -152,8 +155,8 @@ impl MappingRules {
             }),
         };
         match self.0.iter().find(applies) {
-            None => Mapped::Dropped(DropReason::NoRule),
-            Some(rule) => rule.apply(&scope, text, message, find_rule).unwrap_or_else(Mapped::Dropped),
+            None => Err(DropReason::NoRule),
+            Some(rule) => rule.apply(&scope, text, message, find_rule),
         }
     }
 }
@@ -208,7 +211,7 @@ impl Rule {
         };
         let timestamp = self.timestamp.as_ref().and_then(|expression| timestamp(expression, scope));
         let priority = self.priority.as_ref().and_then(|expression| named(expression.evaluate(scope)).ok());
-        Ok(Mapped::Publication {
+        Ok(Mapped {
             publication: Publication {
                 channels,
                 event,
@@ -229,7 +232,7 @@ impl Rule {
         let add = |name: Result<ChannelName, NameError>| channels.add(name, &find_rule);
         match &self.channels {
             Where::Templates(templates) => {
-                templates.iter().map(|template| template.name(scope)).for_each(add)
+                templates.iter().map(|template| template.name(scope)).for_each(add);
             }
             Where::From(list) => match list.names(scope) {
                 Ok(names) => names.into_iter().for_each(add),

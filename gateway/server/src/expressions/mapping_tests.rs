@@ -50,19 +50,23 @@ fn find_rule(channel: &ChannelName) -> Option<RuleIx> {
     (!channel.as_str().starts_with("undeclared")).then_some(RuleIx(7))
 }
 
-fn map_from(rules: &MappingRules, origin: Origin<'_>, payload: impl AsRef<[u8]>) -> Mapped {
+fn map_from(
+    rules: &MappingRules,
+    origin: Origin<'_>,
+    payload: impl AsRef<[u8]>,
+) -> Result<Mapped, DropReason> {
     let payload = Bytes::copy_from_slice(payload.as_ref());
     rules.map(SourceMessage { origin, payload: &payload, heard: HEARD }, find_rule)
 }
 
-fn map(rules: &MappingRules, payload: impl AsRef<[u8]>) -> Mapped {
+fn map(rules: &MappingRules, payload: impl AsRef<[u8]>) -> Result<Mapped, DropReason> {
     map_from(rules, Origin::default(), payload)
 }
 
 fn publication(rules: &MappingRules, payload: impl AsRef<[u8]>) -> Publication {
     match map(rules, payload) {
-        Mapped::Publication { publication, .. } => publication,
-        Mapped::Dropped(reason) => panic!("dropped: {reason:?}"),
+        Ok(mapped) => mapped.publication,
+        Err(reason) => panic!("dropped: {reason:?}"),
     }
 }
 
@@ -127,11 +131,11 @@ fn messages_that_are_no_job_update_are_dropped() {
     ];
     let rules = job_updates();
     for (message, reason) in cases {
-        assert_eq!(map(&rules, message), Mapped::Dropped(reason), "{message}");
+        assert_eq!(map(&rules, message), Err(reason), "{message}");
     }
-    assert_eq!(map(&rules, b"{\"job_id\":\"\xff\",\"status\":1}"), Mapped::Dropped(DropReason::NotText));
+    assert_eq!(map(&rules, b"{\"job_id\":\"\xff\",\"status\":1}"), Err(DropReason::NotText));
     let deep = format!(r#"{{"job_id":"a","status":"s","data":{}{}}}"#, "[".repeat(200), "]".repeat(200));
-    assert_eq!(map(&rules, deep), Mapped::Dropped(DropReason::NoRule), "nested too deep to be asked about");
+    assert_eq!(map(&rules, deep), Err(DropReason::NoRule), "nested too deep to be asked about");
 }
 
 #[test]
@@ -145,7 +149,7 @@ fn the_first_rule_whose_when_holds_is_used() {
     ]);
     assert_eq!(names(&publication(&rules, r#"{"kind":"a"}"#)), ["first"]);
     assert_eq!(names(&publication(&rules, r#"{"kind":"b"}"#)), ["second"]);
-    assert_eq!(map(&rules, r#"{"kind":"c"}"#), Mapped::Dropped(DropReason::NoRule));
+    assert_eq!(map(&rules, r#"{"kind":"c"}"#), Err(DropReason::NoRule));
 }
 
 #[test]
@@ -154,7 +158,7 @@ fn the_whole_message_is_the_data_where_no_rule_says_otherwise() {
     let payload = Bytes::from_static(b" {\"b\": 1.0,\"a\":2}\n");
     let mapped =
         rules.map(SourceMessage { origin: Origin::default(), payload: &payload, heard: HEARD }, find_rule);
-    let Mapped::Publication { publication: whole, rules: found, skipped } = mapped else { panic!("dropped") };
+    let Ok(Mapped { publication: whole, rules: found, skipped }) = mapped else { panic!("dropped") };
     assert_eq!(text(&whole.data), "{\"b\": 1.0,\"a\":2}");
     assert!(payload.as_ptr_range().contains(&whole.data.as_ptr()), "shared, not copied");
     assert_eq!((found.as_slice(), skipped), ([RuleIx(7)].as_slice(), 0));
@@ -177,12 +181,12 @@ fn channels_that_fail_are_skipped_and_repeats_count_once() {
     ];
     let rules = MappingRules::new(&[rule(several)]);
     let mapped = map(&rules, r#"{"id":"all","user":"a:b/é%","list":[],"n":-3}"#);
-    let Mapped::Publication { publication, rules, skipped } = mapped else { panic!("dropped") };
+    let Ok(Mapped { publication, rules, skipped }) = mapped else { panic!("dropped") };
     assert_eq!(names(&publication), ["all", "user:a%3Ab%2F%C3%A9%25", "n:-3"]);
     assert_eq!((skipped, rules.len()), (3, 3));
 
     let none = MappingRules::new(&[rule(&["undeclared", "{msg.missing}", "user:{msg.empty}", "d:{msg.d}"])]);
-    assert_eq!(map(&none, r#"{"empty":"","d":1.5}"#), Mapped::Dropped(DropReason::NoChannel));
+    assert_eq!(map(&none, r#"{"empty":"","d":1.5}"#), Err(DropReason::NoChannel));
 
     let from = |text: &str| {
         MappingRules::new(&[PublishRule { channels: PublishChannels::From(cel(text)), ..rule(&[]) }])
@@ -191,14 +195,14 @@ fn channels_that_fail_are_skipped_and_repeats_count_once() {
         "['executions', 'executions:' + msg.x] + (has(msg.w) ? ['workflows:' + msg.w] : []) + [msg.bad, 5]",
     );
     let mapped = map(&list, r#"{"x":"1","w":"2","bad":"a b"}"#);
-    let Mapped::Publication { publication, skipped, .. } = mapped else { panic!("dropped") };
+    let Ok(Mapped { publication, skipped, .. }) = mapped else { panic!("dropped") };
     assert_eq!(names(&publication), ["executions", "executions:1", "workflows:2"]);
     assert_eq!(skipped, 2);
-    assert_eq!(map(&list, "{}"), Mapped::Dropped(DropReason::NoChannel), "the list itself fails");
-    assert_eq!(map(&from("'text'"), "{}"), Mapped::Dropped(DropReason::NoChannel));
+    assert_eq!(map(&list, "{}"), Err(DropReason::NoChannel), "the list itself fails");
+    assert_eq!(map(&from("'text'"), "{}"), Err(DropReason::NoChannel));
     let many =
         map(&from("msg.map(n, 'c' + string(n))"), serde_json::json!((0..80).collect::<Vec<_>>()).to_string());
-    let Mapped::Publication { publication, skipped, .. } = many else { panic!("dropped") };
+    let Ok(Mapped { publication, skipped, .. }) = many else { panic!("dropped") };
     assert_eq!((publication.channels.len(), skipped), (64, 16));
 }
 
@@ -214,9 +218,7 @@ fn what_the_source_captured_names_the_channel() {
     let origin =
         Origin { channel: "workspace:w 1", params: &[("workspace_id", "w 1")], headers: &[("X-Kind", "k")] };
     let message = r#"{"event":"metrics_update","data":{"z":1,"a":2},"priority":"high"}"#;
-    let Mapped::Publication { publication, .. } = map_from(&rules, origin, message) else {
-        panic!("dropped")
-    };
+    let Ok(Mapped { publication, .. }) = map_from(&rules, origin, message) else { panic!("dropped") };
     assert_eq!(names(&publication), ["workspace:w%201"]);
     assert_eq!(text(&publication.data), r#"{"z":1,"a":2}"#);
     assert_eq!((&*publication.event, publication.priority.as_deref()), ("metrics_update", Some("high")));
@@ -225,7 +227,7 @@ fn what_the_source_captured_names_the_channel() {
         data: Some(cel("[source.channel, headers['X-Kind'], raw, now, {'b': size(raw), 'a': 1u + 1u}]")),
         ..rule(&["all"])
     }]);
-    let Mapped::Publication { publication, .. } = map_from(&rules, origin, "t\"") else { panic!("dropped") };
+    let Ok(Mapped { publication, .. }) = map_from(&rules, origin, "t\"") else { panic!("dropped") };
     assert_eq!(text(&publication.data), r#"["workspace:w 1","k","t\"",1700000000,{"b":2,"a":2}]"#);
 }
 
@@ -282,7 +284,7 @@ fn data_that_fails_drops_the_message() {
     ];
     for data in cases {
         let rules = MappingRules::new(&[PublishRule { data: Some(cel(data)), ..rule(&["all"]) }]);
-        assert_eq!(map(&rules, r#"{"a":5}"#), Mapped::Dropped(DropReason::Data), "{data}");
+        assert_eq!(map(&rules, r#"{"a":5}"#), Err(DropReason::Data), "{data}");
     }
 }
 
@@ -311,16 +313,16 @@ fn computed_maps_are_written_in_the_order_of_the_source() {
     }
     let repeated =
         MappingRules::new(&[PublishRule { data: Some(cel("{'a': 1, 'a': 2}")), ..rule(&["all"]) }]);
-    assert_eq!(map(&repeated, "{}"), Mapped::Dropped(DropReason::Data));
+    assert_eq!(map(&repeated, "{}"), Err(DropReason::Data));
 }
 
 proptest! {
     #[test]
     fn no_message_panics_and_what_goes_out_is_json(payload in proptest::collection::vec(any::<u8>(), 0..200)) {
-        if let Mapped::Publication { publication, .. } = map(&MappingRules::new(&[rule(&["all"])]), &payload) {
+        if let Ok(Mapped { publication, .. }) = map(&MappingRules::new(&[rule(&["all"])]), &payload) {
             prop_assert!(serde_json::from_slice::<serde::de::IgnoredAny>(&publication.data).is_ok());
         }
-        map(&job_updates(), &payload);
+        prop_assert!(map(&job_updates(), &payload).is_err());
     }
 
     #[test]

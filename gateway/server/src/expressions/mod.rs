@@ -19,7 +19,7 @@ mod value;
 mod mapping_tests;
 
 pub use caller::{CallerScope, Connection, Target};
-pub use condition::Condition;
+pub use condition::{Condition, Known};
 pub use json::JsonPlan;
 pub use mapping::{DropReason, Mapped, MappingRules, Origin, SourceMessage};
 pub use names::{ChannelList, ChannelTemplate, NameError};

@@ -1,0 +1,158 @@
+//! The manifest's channel rules, ready to be asked: which rule a channel falls under, and whether it lets somebody in.
+
+use std::sync::Arc;
+
+use rtgw_config::checked::{Channel, Checked};
+use rtgw_config::pattern::{Pattern, Segment};
+use rtgw_hub::access::{Action, Asker, Rules, Verdict};
+use rtgw_model::{ChannelName, ChannelPolicy, EndpointIx, RuleIx};
+use rustc_hash::FxHashMap;
+
+use crate::expressions::{CallerScope, Condition, Connection, Known, Target};
+
+/// What a pattern captured, by name, in the pattern's order.
+pub type Captures<'a> = Vec<(&'a str, &'a str)>;
+
+/// All channel rules of one configuration. Asking computes on the calling thread and never waits.
+#[derive(Debug)]
+pub struct CompiledRules {
+    rules: Vec<Rule>,
+    policies: Vec<Arc<ChannelPolicy>>,
+    /// Rules by the first segment of their patterns, in order; so 256 rules cost a channel about as much as one.
+    by_first: FxHashMap<Box<str>, Vec<u16>>,
+    /// Rules whose first segment is a capture, in order.
+    by_any: Vec<u16>,
+    endpoints: Vec<Box<str>>,
+}
+
+#[derive(Debug)]
+struct Rule {
+    pattern: Pattern,
+    subscribe: Condition,
+    publish: Condition,
+}
+
+impl CompiledRules {
+    /// Prepares the rules of `config`.
+    pub fn new(config: &Checked) -> Self {
+        let mut by_first: FxHashMap<Box<str>, Vec<u16>> = FxHashMap::default();
+        let mut by_any = Vec::new();
+        for (rule, channel) in (0..).zip(&config.channels) {
+            match channel.pattern.segments().first() {
+                Some(Segment::Literal(first)) => {
+                    by_first.entry(first.as_str().into()).or_default().push(rule)
+                }
+                _ => by_any.push(rule),
+            }
+        }
+        Self {
+            rules: config.channels.iter().map(Rule::new).collect(),
+            policies: (0..)
+                .zip(&config.channels)
+                .map(|(rule, channel)| policy(RuleIx(rule), channel))
+                .collect(),
+            by_first,
+            by_any,
+            endpoints: config.endpoints.iter().map(|endpoint| endpoint.name.as_str().into()).collect(),
+        }
+    }
+
+    /// The delivery policy of each rule, by its index.
+    pub fn policies(&self) -> &[Arc<ChannelPolicy>] {
+        &self.policies
+    }
+
+    /// The first rule whose pattern fits, and what it captures.
+    pub fn find<'a>(&'a self, channel: &'a ChannelName) -> Option<(RuleIx, Captures<'a>)> {
+        let name = channel.as_str();
+        let first = name.split_once(':').map_or(name, |(first, _)| first);
+        let named = self.by_first.get(first).map_or(&[][..], Vec::as_slice);
+        let (mut named, mut any) = (named.iter().peekable(), self.by_any.iter().peekable());
+        loop {
+            // Both lists are in the manifest's order: the smaller head is the next rule.
+            let next = match (named.peek(), any.peek()) {
+                (Some(a), Some(b)) if b < a => any.next(),
+                (Some(_), _) => named.next(),
+                (None, _) => any.next(),
+            };
+            let rule = *next?;
+            if let Some(captures) = self.rules.get(usize::from(rule))?.pattern.matches(name) {
+                return Some((RuleIx(rule), captures));
+            }
+        }
+    }
+
+    /// The rule of a declared channel.
+    pub fn rule_of(&self, channel: &ChannelName) -> Option<RuleIx> {
+        self.find(channel).map(|(rule, _)| rule)
+    }
+
+    /// The endpoint's name.
+    pub(crate) fn endpoint(&self, endpoint: EndpointIx) -> &str {
+        self.endpoints.get(usize::from(endpoint.0)).map_or("", |name| name)
+    }
+}
+
+impl Rule {
+    fn new(channel: &Channel) -> Self {
+        Self {
+            pattern: channel.pattern.clone(),
+            subscribe: Condition::new(&channel.subscribe),
+            publish: Condition::new(&channel.publish),
+        }
+    }
+}
+
+fn policy(rule: RuleIx, channel: &Channel) -> Arc<ChannelPolicy> {
+    Arc::new(ChannelPolicy {
+        rule,
+        pattern: channel.pattern.source().into(),
+        filters: channel
+            .filters
+            .iter()
+            .map(|(list, tag)| (list.as_str().into(), tag.as_str().into()))
+            .collect(),
+    })
+}
+
+impl Rules for CompiledRules {
+    fn decide(
+        &self,
+        action: Action,
+        channel: &ChannelName,
+        asker: &Asker<'_>,
+    ) -> Option<(Arc<ChannelPolicy>, Verdict)> {
+        let (ix, captures) = self.find(channel)?;
+        let rule = self.rules.get(usize::from(ix.0))?;
+        let policy = Arc::clone(self.policies.get(usize::from(ix.0))?);
+        let condition = match action {
+            Action::Subscribe => &rule.subscribe,
+            Action::Publish => &rule.publish,
+        };
+        let principal = asker.principal;
+        let allowed = match condition.known() {
+            Some(Known::Always(answer)) => answer,
+            Some(Known::HasUser) => !principal.user.is_empty(),
+            None => {
+                let connection = Connection {
+                    key: asker.key,
+                    ip: principal.ip,
+                    endpoint: self.endpoint(asker.endpoint),
+                    query: &principal.query,
+                };
+                let scope = CallerScope::new(connection, &principal.claims, crate::clock::unix_seconds())
+                    .with_identity(&principal.user, &principal.tenant)
+                    .with_target(Target { channel: channel.as_str(), captures: &captures });
+                condition.holds(&scope).unwrap_or_else(|error| {
+                    tracing::debug!(expression = condition.source(), %channel, %error, "a channel rule failed and denies");
+                    false
+                })
+            }
+        };
+        Some((policy, if allowed { Verdict::Allow } else { Verdict::Deny }))
+    }
+}
+
+#[cfg(test)]
+#[path = "rules_tests.rs"]
+mod tests;
