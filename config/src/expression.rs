@@ -41,8 +41,13 @@ pub enum ExpressionError {
     #[error("nests too deeply: an expression has at most {TREE_HEIGHT} levels")]
     TooDeep,
     /// Not CEL; the parser's words.
-    #[error("is not CEL: {0}")]
-    Syntax(String),
+    #[error("is not CEL: {message}")]
+    Syntax {
+        /// What the parser met and where.
+        message: String,
+        /// What was probably meant.
+        hint: Option<&'static str>,
+    },
     /// A macro such as `exists` where the scope has none.
     #[error("loops (all, exists, exists_one, map, filter) cannot be used in {0}")]
     Loop(&'static str),
@@ -82,6 +87,7 @@ impl ExpressionError {
     /// What to do about it, where that is not plain.
     pub fn hint(&self) -> Option<String> {
         match self {
+            Self::Syntax { hint, .. } => hint.map(str::to_owned),
             Self::UnknownName { hint, .. } | Self::UnknownFunction { hint, .. } => Some(hint.clone()),
             Self::TooDeep => Some("split the rule, or group long chains: (a + b) + (c + d)".into()),
             Self::TooLong(_) => Some("split the rule, or move the decision into a claim".into()),
@@ -120,7 +126,7 @@ impl Expression {
         }
         let program = parse(text)?;
         let facts = survey::survey(program.expression())?;
-        scope.admit(&facts)?;
+        scope.admit(&facts).map_err(|error| quoted(error, facts.path.as_deref()))?;
         let path = facts.path.map(Arc::from);
         Ok(Self { source: Arc::from(text), program: Arc::new(program), path, names: Arc::from(facts.names) })
     }
@@ -168,20 +174,55 @@ fn parse(text: &str) -> Result<cel::Program, ExpressionError> {
             .stack_size(STACK_BYTES)
             .spawn_scoped(threads, || cel::Program::compile(text).map_err(|errors| complaint(&errors)))
             .map_err(|error| ExpressionError::NoThread(error.to_string()))?;
-        worker.join().unwrap_or_else(|_| Err("the parser gave up".into())).map_err(ExpressionError::Syntax)
+        let gave_up = |_| Err(ExpressionError::Syntax { message: "the parser gave up".into(), hint: None });
+        worker.join().unwrap_or_else(gave_up)
     })
 }
 
-/// The first complaint in one line; the parser's list of every token it would have liked is dropped.
-fn complaint(errors: &cel::ParseErrors) -> String {
-    let Some(first) = errors.errors.first() else { return "the parser gave up".into() };
+/// A single word that is no name was probably meant as a text.
+fn quoted(error: ExpressionError, path: Option<&[String]>) -> ExpressionError {
+    match (error, path) {
+        (ExpressionError::UnknownName { name, place, hint }, Some([_])) if hint.starts_with("one of") => {
+            let hint = format!("a text stands in quotes: '{name}'; a name is {hint}");
+            ExpressionError::UnknownName { name, place, hint }
+        }
+        (error, _) => error,
+    }
+}
+
+/// The first complaint in one line and in plain words, without the parser's list of every token it would have liked.
+fn complaint(errors: &cel::ParseErrors) -> ExpressionError {
+    let Some(first) = errors.errors.first() else {
+        return ExpressionError::Syntax { message: "the parser gave up".into(), hint: None };
+    };
     let text = first.msg.strip_prefix("Syntax error: ").unwrap_or(&first.msg);
-    let text = text.split(" expecting {").next().unwrap_or(text).replace('\n', " ");
+    let text = text.split(" expecting ").next().unwrap_or(text).replace('\n', " ");
+    let met = [
+        "mismatched input '",
+        "extraneous input '",
+        "no viable alternative at input '",
+        "token recognition error at: '",
+    ];
+    let met =
+        met.iter().find_map(|words| text.strip_prefix(words)).map(|rest| rest.trim_end_matches('\'').trim());
+    let (text, hint) = match met {
+        Some("<EOF>") => ("it ends too early".to_owned(), None),
+        Some(token) => (format!("unexpected `{token}`"), meant(token)),
+        None => (text, None),
+    };
     let (line, column) = first.pos;
-    if line > 1 {
-        format!("line {line}, column {column}: {text}")
-    } else {
-        format!("column {column}: {text}")
+    let place = if line > 1 { format!("line {line}, column {column}") } else { format!("column {column}") };
+    ExpressionError::Syntax { message: format!("{place}: {text}"), hint }
+}
+
+/// Operators of other languages.
+fn meant(token: &str) -> Option<&'static str> {
+    match token {
+        "=" => Some("to compare write `==`"),
+        "&" | "and" | "AND" => Some("write `&&`"),
+        "|" | "or" | "OR" => Some("write `||`"),
+        "not" | "NOT" => Some("write `!`"),
+        _ => None,
     }
 }
 

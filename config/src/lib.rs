@@ -12,7 +12,7 @@ pub mod raw;
 pub mod schema;
 pub mod secrets;
 pub mod shape;
-mod suggest;
+pub mod suggest;
 pub mod template;
 mod unbuilt;
 pub mod yaml;

@@ -62,19 +62,20 @@ impl fmt::Display for Problem {
 }
 
 /// Everything found so far.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Problems {
     found: Vec<Problem>,
+    /// Places whose value is a stand-in.
+    replaced: Vec<String>,
 }
 
 impl Problems {
     /// Adds one. What is already refused as a whole or in part is not refused again: the second complaint about the same
     /// place would only be about the stand-in that lets the rest be checked.
     pub fn add(&mut self, problem: Problem) {
-        let known = |earlier: &Problem| {
-            earlier.is_error() && (earlier.path == problem.path || is_below(&earlier.path, &problem.path))
-        };
-        if !self.found.iter().any(known) {
+        let known = |earlier: &Problem| earlier.is_error() && is_within(&earlier.path, &problem.path);
+        let invented = |place: &String| is_within(&problem.path, place);
+        if !self.found.iter().any(known) && !self.replaced.iter().any(invented) {
             self.found.push(problem);
         }
     }
@@ -84,9 +85,14 @@ impl Problems {
         self.found.push(problem);
     }
 
+    /// The value at `path` is a stand-in from here on, so nothing in it is worth a complaint.
+    pub fn replaced(&mut self, path: &str) {
+        self.replaced.push(path.to_owned());
+    }
+
     /// Whether there is an error at `path` or below it.
     pub fn touches(&self, path: &str) -> bool {
-        self.found.iter().any(|one| one.is_error() && (one.path == path || is_below(&one.path, path)))
+        self.found.iter().any(|one| one.is_error() && is_within(&one.path, path))
     }
 
     /// Whether nothing refuses the configuration.
@@ -94,9 +100,9 @@ impl Problems {
         !self.found.iter().any(Problem::is_error)
     }
 
-    /// All of them, errors first, otherwise in the order found.
+    /// All of them: errors first, those of one place together, items of a list in their order.
     pub fn into_vec(mut self) -> Vec<Problem> {
-        self.found.sort_by_key(|problem| problem.severity);
+        self.found.sort_by_cached_key(|problem| (problem.severity, in_order(&problem.path)));
         self.found
     }
 }
@@ -107,9 +113,15 @@ impl Extend<Problem> for Problems {
     }
 }
 
-/// Whether `path` names something inside `of`.
-fn is_below(path: &str, of: &str) -> bool {
-    path.strip_prefix(of).is_some_and(|rest| rest.starts_with(['.', '[']))
+/// Whether `path` names `of` or something inside it.
+fn is_within(path: &str, of: &str) -> bool {
+    path.strip_prefix(of).is_some_and(|rest| rest.is_empty() || rest.starts_with(['.', '[']))
+}
+
+/// `a[10].b` so that it sorts behind `a[9].b`.
+fn in_order(path: &str) -> Vec<(usize, String)> {
+    let parts = path.split(['.', '[', ']']).filter(|part| !part.is_empty());
+    parts.map(|part| (part.parse().unwrap_or(usize::MAX), part.to_owned())).collect()
 }
 
 #[cfg(test)]
@@ -133,9 +145,22 @@ mod tests {
         for (path, kept) in
             [("a.b[0].c", false), ("a.b", false), ("a.b[0].cd", true), ("a.bc", true), ("a.b[1]", true)]
         {
-            let mut each = Problems { found: problems.found.clone() };
+            let mut each = Problems { replaced: vec!["x".into()], ..problems.clone() };
             each.add(Problem::error(path, "second"));
             assert_eq!(each.found.len() == 2, kept, "{path}");
+            each.add(Problem::error("x[1].y", "about a stand-in"));
+            assert_eq!(each.found.len() == 2, kept, "{path}");
         }
+    }
+
+    #[test]
+    fn problems_stand_in_the_order_of_their_places() {
+        let mut problems = Problems::default();
+        for path in ["b", "a[10].x", "a[9].x"] {
+            problems.add(Problem::error(path, ""));
+        }
+        problems.add(Problem::warning("aa", ""));
+        let paths: Vec<String> = problems.into_vec().into_iter().map(|problem| problem.path).collect();
+        assert_eq!(paths, ["a[9].x", "a[10].x", "b", "aa"]);
     }
 }

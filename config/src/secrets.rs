@@ -8,6 +8,7 @@ use crate::checked::Secret;
 #[derive(Clone, Debug, Default)]
 pub struct Secrets {
     by_name: BTreeMap<String, BTreeMap<String, Secret>>,
+    elsewhere: BTreeMap<String, String>,
 }
 
 impl Secrets {
@@ -25,6 +26,16 @@ impl Secrets {
     /// The values of a Secret.
     pub fn get(&self, name: &str) -> Option<&BTreeMap<String, Secret>> {
         self.by_name.get(name)
+    }
+
+    /// Notes a Secret of another namespace, which cannot be used.
+    pub fn add_elsewhere(&mut self, name: impl Into<String>, namespace: impl Into<String>) {
+        self.elsewhere.insert(name.into(), namespace.into());
+    }
+
+    /// The other namespace in which there is a Secret called `name`.
+    pub fn elsewhere(&self, name: &str) -> Option<&str> {
+        self.elsewhere.get(name).map(String::as_str)
     }
 
     /// Names of all of them.

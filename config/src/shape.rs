@@ -4,6 +4,7 @@
 use serde_json::{Map, Value};
 
 use crate::problem::{Problem, Problems};
+use crate::raw::units::DURATION_PATTERN;
 use crate::suggest;
 use crate::unbuilt;
 
@@ -57,6 +58,7 @@ fn walk(value: &mut Value, schema: &Value, place: &Place, problems: &mut Problem
     };
     if !fits {
         problems.also(wrong_kind(value, schema, place));
+        problems.replaced(&place.shown);
         *value = stand_in(schema);
         return;
     }
@@ -69,6 +71,7 @@ fn walk(value: &mut Value, schema: &Value, place: &Place, problems: &mut Problem
     };
     if let Some(problem) = found {
         problems.also(problem);
+        problems.replaced(&place.shown);
         *value = stand_in(schema);
     }
 }
@@ -100,7 +103,9 @@ fn walk_object(object: &mut Map<String, Value>, schema: &Value, place: &Place, p
     {
         if !object.contains_key(name) {
             let missing = properties.and_then(|properties| properties.get(name));
-            problems.also(Problem::error(place.field(name).shown, "is required"));
+            let path = place.field(name).shown;
+            problems.replaced(&path);
+            problems.also(Problem::error(path, "is required"));
             object.insert(name.to_owned(), missing.map_or(Value::Null, stand_in));
         }
     }
@@ -125,8 +130,8 @@ fn walk_list(list: &mut Vec<Value>, schema: &Value, place: &Place, problems: &mu
 }
 
 fn check_text(text: &str, schema: &Value, place: &Place) -> Option<Problem> {
-    if let Some(values) = schema.get("enum").and_then(Value::as_array) {
-        let known: Vec<&str> = values.iter().filter_map(Value::as_str).collect();
+    let known = values_of(schema);
+    if !known.is_empty() {
         return (!known.contains(&text)).then(|| wrong_value(text, &known, place));
     }
     let length = text.chars().count() as u64;
@@ -181,6 +186,14 @@ fn wrong_kind(value: &Value, schema: &Value, place: &Place) -> Problem {
     let problem =
         Problem::error(&place.shown, format!("must be {}, not {}", wanted.words(), words_for(value)));
     match (wanted, value) {
+        (Kind::Text, _) if schema.get("enum").is_some() => {
+            problem.hint(suggest::one_of("", &values_of(schema)))
+        }
+        (Kind::Text, Value::Number(number))
+            if schema.get("pattern").is_some_and(|one| one == DURATION_PATTERN) =>
+        {
+            problem.hint(format!("write it with its unit: {number}s"))
+        }
         (Kind::Text, Value::Bool(_) | Value::Number(_)) => {
             problem.hint(format!("write it in quotes: \"{value}\""))
         }
@@ -190,8 +203,25 @@ fn wrong_kind(value: &Value, schema: &Value, place: &Place) -> Problem {
         (Kind::Integer | Kind::Boolean, Value::String(text)) if !text.is_empty() => {
             problem.hint("write it without quotes")
         }
+        (Kind::Object, Value::String(text)) => match only_required(schema) {
+            Some(field) if text.len() <= 80 => problem.hint(format!("write {{{field}: \"{text}\"}}")),
+            _ => problem,
+        },
         (Kind::List, Value::String(_) | Value::Object(_)) => problem.hint("begin each item with `- `"),
         _ => problem,
+    }
+}
+
+/// The values of a choice.
+fn values_of(schema: &Value) -> Vec<&str> {
+    schema.get("enum").and_then(Value::as_array).into_iter().flatten().filter_map(Value::as_str).collect()
+}
+
+/// The one field that an object cannot do without: a text in the object's place was meant for it.
+fn only_required(schema: &Value) -> Option<&str> {
+    match schema.get("required")?.as_array()?.as_slice() {
+        [only] => only.as_str(),
+        _ => None,
     }
 }
 
@@ -239,6 +269,8 @@ fn words_for(value: &Value) -> &'static str {
     match value {
         Value::Null => "nothing",
         Value::Bool(_) => "true or false",
+        Value::Number(number) if number.is_f64() => "a fraction",
+        Value::Number(number) if number.is_i64() && !number.is_u64() => "a negative number",
         Value::Number(_) => "a number",
         Value::String(_) => "a text",
         Value::Array(_) => "a list",
@@ -307,18 +339,18 @@ mod tests {
             },
         }));
         let expected = [
-            "error: version: must be a whole number, not a text\n  hint: write it without quotes",
-            "error: spec.endpoints[0].name: must be a text, not a number\n  hint: write it in quotes: \"7\"",
-            "error: spec.endpoints[0].protocol: `Jason` is not one of its values\n  hint: did you mean `JSON`?",
-            "error: spec.endpoints[0].autosubscribe: unknown field\n  hint: did you mean `autoSubscribe`?",
-            "error: spec.endpoints[0].path: is required",
-            "error: spec.endpoints[1]: must be an object with fields, not nothing",
+            "error: namespace: is required",
             "error: spec.auth.anonymous: `Alow` is not one of its values\n  hint: did you mean `Allow`?",
             "error: spec.auth.apiKeys: is not in this version\n  hint: take it out to use this manifest now",
+            "error: spec.endpoints[0].autosubscribe: unknown field\n  hint: did you mean `autoSubscribe`?",
+            "error: spec.endpoints[0].name: must be a text, not a number\n  hint: write it in quotes: \"7\"",
+            "error: spec.endpoints[0].path: is required",
+            "error: spec.endpoints[0].protocol: `Jason` is not one of its values\n  hint: did you mean `JSON`?",
+            "error: spec.endpoints[1]: must be an object with fields, not nothing",
+            "error: spec.limits.connection.messageBytes: must be a whole number or a text such as 64Ki, not a negative number",
             "error: spec.limits.pod.connections: is 0: must be from 1 to 10000000\n  hint: to switch a bound off leave the field out",
-            "error: spec.limits.connection.messageBytes: must be a whole number or a text such as 64Ki, not a number",
             "error: spec.tls: is not in this version\n  hint: take it out to use this manifest now",
-            "error: namespace: is required",
+            "error: version: must be a whole number, not a text\n  hint: write it without quotes",
         ];
         assert_eq!(found, expected);
     }

@@ -1,9 +1,10 @@
 //! "Did you mean": the nearest of the names that would have been right.
 
 /// A sentence that names the nearest of `known`, or all of them where none is near and the list is short.
-pub(crate) fn one_of<S: AsRef<str>>(wrong: &str, known: &[S]) -> String {
+pub fn one_of<S: AsRef<str>>(wrong: &str, known: &[S]) -> String {
     match nearest(wrong, known.iter().map(AsRef::as_ref)) {
         Some(name) => format!("did you mean `{name}`?"),
+        None if known.is_empty() => "there is none".into(),
         None if known.len() > 24 => "see docs/reference/manifest.md".into(),
         None => {
             let names: Vec<&str> = known.iter().map(AsRef::as_ref).collect();
@@ -13,7 +14,7 @@ pub(crate) fn one_of<S: AsRef<str>>(wrong: &str, known: &[S]) -> String {
 }
 
 /// The nearest name, if it is near enough that a slip explains the difference.
-pub(crate) fn nearest<'a>(wrong: &str, known: impl Iterator<Item = &'a str>) -> Option<&'a str> {
+pub fn nearest<'a>(wrong: &str, known: impl Iterator<Item = &'a str>) -> Option<&'a str> {
     // Distance is quadratic; nobody mistypes a text as long as this.
     if wrong.is_empty() || wrong.len() > 64 {
         return None;

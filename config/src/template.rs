@@ -55,7 +55,7 @@ impl TemplateError {
         match self {
             Self::Expression { error, .. } => error.hint(),
             Self::Unclosed(_) | Self::Unopened(_) => {
-                Some("a brace that stands for itself is written twice".into())
+                Some("an expression stands between braces: user:{claims.sub}".into())
             }
             Self::Character(_) => Some(
                 "segments of A-Z a-z 0-9 _ . ~ @ = + , $ ! % - joined by `:`, with {CEL} where a value goes"

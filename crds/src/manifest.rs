@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use rtgw_config::{Accepted, Problem, Problems, Secrets, defaults, raw, schema, shape, yaml};
+use rtgw_config::{Accepted, Problem, Problems, Secrets, defaults, raw, schema, shape, suggest, yaml};
 use serde_json::Value;
 
 use crate::gateway::RealtimeGateway;
@@ -69,8 +69,8 @@ impl Manifests {
     ///
     /// # Errors
     /// There is no such gateway or a choice between several, or everything that is wrong with it and with the texts.
-    pub fn check(mut self, name: Option<&str>) -> Result<Accepted, Vec<Problem>> {
-        let mut problems = std::mem::take(&mut self.problems);
+    pub fn check(&self, name: Option<&str>) -> Result<Accepted, Vec<Problem>> {
+        let mut problems = self.problems.clone();
         match self.choose(name) {
             Ok(found) => self.check_one(found, problems),
             // Where a text could not be read the gateway may be in it.
@@ -88,6 +88,9 @@ impl Manifests {
             return match self.gateways.as_slice() {
                 [] => Err(Problem::error("files", format!("there is no {KIND} in them"))),
                 [only] => Ok(only),
+                [first, others @ ..] if others.iter().all(|other| other.name == first.name) => Err(
+                    Problem::error("files", format!("there are several gateways called `{}`", first.name)),
+                ),
                 _ => Err(Problem::error("files", format!("there are several gateways: {}", list()))
                     .hint("choose one with --name")),
             };
@@ -107,7 +110,6 @@ impl Manifests {
     }
 
     fn check_one(&self, found: &Found, mut problems: Problems) -> Result<Accepted, Vec<Problem>> {
-        let none = Secrets::default();
         let mut value = found.document.clone();
         let config = match found.form {
             Form::Object => {
@@ -120,15 +122,20 @@ impl Manifests {
             }
         };
         match config {
-            Ok(config) => {
-                let secrets = self.secrets.get(&config.namespace).unwrap_or(&none);
-                rtgw_config::check(&config, secrets, problems)
-            }
+            Ok(config) => rtgw_config::check(&config, &self.secrets_of(&config.namespace), problems),
             Err(problem) => {
                 problems.also(problem);
                 Err(problems.into_vec())
             }
         }
+    }
+
+    fn secrets_of(&self, namespace: &str) -> Secrets {
+        let mut secrets = self.secrets.get(namespace).cloned().unwrap_or_default();
+        for (other, theirs) in self.secrets.iter().filter(|(other, _)| other.as_str() != namespace) {
+            theirs.names().for_each(|name| secrets.add_elsewhere(name, other));
+        }
+        secrets
     }
 
     fn text(&mut self, text: &Text) {
@@ -164,6 +171,10 @@ impl Manifests {
                 self.gateway(document, Form::Object);
             }
             (Some("v1"), Some("Secret")) => self.secret(file, document),
+            (Some(_), Some(kind)) if kind != KIND && suggest::nearest(kind, [KIND].into_iter()).is_some() => {
+                let problem = Problem::error(file, format!("has a document of the unknown kind `{kind}`"));
+                self.problems.also(problem.hint(format!("did you mean `{KIND}`?")));
+            }
             (Some(_), Some(kind)) => {
                 let name = document.pointer("/metadata/name").and_then(Value::as_str).unwrap_or("?");
                 if self.ignored.len() < 16 {

@@ -12,7 +12,7 @@ use serde_json::{Map, Value};
 pub(crate) fn values(name: &str, document: &Value, problems: &mut Problems) -> BTreeMap<String, Secret> {
     let mut values = BTreeMap::new();
     for (key, value) in entries(name, document, "data", problems) {
-        let path = format!("Secret/{name}: data.{key}");
+        let path = format!("Secret/{name}.data.{key}");
         let Some(text) = value.as_str() else {
             problems.also(Problem::error(path, "must be a text").hint("write it in quotes"));
             continue;
@@ -35,7 +35,7 @@ pub(crate) fn values(name: &str, document: &Value, problems: &mut Problems) -> B
                 values.insert(key.clone(), Secret(text.as_bytes().to_vec()));
             }
             None => {
-                let problem = Problem::error(format!("Secret/{name}: stringData.{key}"), "must be a text");
+                let problem = Problem::error(format!("Secret/{name}.stringData.{key}"), "must be a text");
                 problems.also(problem.hint("write it in quotes"));
             }
         }
@@ -52,7 +52,7 @@ fn entries<'d>(
     let found = document.get(field).filter(|value| !value.is_null());
     let entries = found.and_then(Value::as_object);
     if found.is_some() && entries.is_none() {
-        problems.also(Problem::error(format!("Secret/{name}: {field}"), "must be an object with fields"));
+        problems.also(Problem::error(format!("Secret/{name}.{field}"), "must be an object with fields"));
     }
     entries.into_iter().flat_map(Map::iter)
 }

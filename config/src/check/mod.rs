@@ -172,9 +172,12 @@ impl Check<'_> {
         let (name, key) = (&reference.name, &reference.key);
         let Some(values) = self.secrets.get(name) else {
             let known: Vec<&str> = self.secrets.names().collect();
-            let hint = match suggest::nearest(name, known.into_iter()) {
-                Some(near) => format!("did you mean `{near}`?"),
-                None => "put the Secret into the same file, behind a line of `---`".into(),
+            let hint = match (self.secrets.elsewhere(name), suggest::nearest(name, known.into_iter())) {
+                (Some(namespace), _) => {
+                    format!("there is one in the namespace `{namespace}`, which is not the gateway's")
+                }
+                (None, Some(near)) => format!("did you mean `{near}`?"),
+                (None, None) => "put the Secret into the same file, behind a line of `---`".into(),
             };
             self.problems.add(
                 Problem::error(format!("{path}.name"), format!("there is no Secret `{name}`")).hint(hint),
@@ -182,6 +185,10 @@ impl Check<'_> {
             return None;
         };
         let Some(value) = values.get(key) else {
+            // The key may be among what could not be read.
+            if self.problems.touches(&format!("Secret/{name}")) {
+                return None;
+            }
             let known: Vec<&str> = values.keys().map(String::as_str).collect();
             let problem =
                 Problem::error(format!("{path}.key"), format!("the Secret `{name}` has no key `{key}`"));

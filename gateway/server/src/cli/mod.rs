@@ -4,6 +4,7 @@
 
 mod admin;
 mod bench;
+mod check;
 mod publish;
 mod subscribe;
 
@@ -26,6 +27,7 @@ struct CommandLine {
 #[derive(Debug, Subcommand)]
 enum Verb {
     Bench(bench::Bench),
+    Check(check::Check),
     Publish(publish::Publish),
     Subscribe(subscribe::Subscribe),
 }
@@ -57,6 +59,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     };
     let outcome = match verb {
         Verb::Bench(bench) => bench.run(),
+        Verb::Check(check) => check.run(),
         Verb::Publish(publish) => publish.run(),
         Verb::Subscribe(subscribe) => subscribe.run(),
     };
