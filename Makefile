@@ -1,9 +1,8 @@
 # The verbs of this repository. `make run` and `make test` need nothing but Rust, Node, Python and, as root on Debian, apt.
 
 CARGO ?= cargo
-VENV  := .cache/venv
 
-.PHONY: run test lint fmt bench generate ci setup conformance deny
+.PHONY: run test lint fmt bench generate ci setup conformance fuzz deny
 
 # Builds the gateway and holds sockets at ws://127.0.0.1:8080/ws, with a few demo events per second and the console
 # at http://127.0.0.1:9090/console/. No Redis, no cluster, no key.
@@ -14,7 +13,7 @@ run:
 # Installs what the tests need (once), then runs every suite.
 test: setup
 	$(CARGO) test --workspace
-	$(MAKE) conformance
+	$(MAKE) fuzz conformance
 
 # Denies every warning. Licences, banned crates and sources are part of the tidy test, so that no tool has to be installed.
 lint:
@@ -44,6 +43,10 @@ setup:
 conformance: setup
 	$(CARGO) build --release -p rtgw
 	conformance/autobahn/run.sh
+
+# Every fuzz target for a short while; SECONDS_EACH makes it longer.
+fuzz:
+	SECONDS_EACH=$${SECONDS_EACH:-10} fuzz/run.sh
 
 # The whole of deny.toml, advisories included. Needs cargo-deny.
 deny:

@@ -9,6 +9,7 @@ mkdir -p .cache
 missing=""
 need() { command -v "$1" >/dev/null 2>&1 || missing="$missing $2"; }
 need cc gcc
+need c++ g++
 need redis-server redis-server
 need redis-cli redis-tools
 need chromium chromium

@@ -5,5 +5,5 @@ mod rust;
 mod tree;
 
 pub use metadata::{Metadata, Package};
-pub use rust::{code_of, modules_declared, modules_used};
+pub use rust::{code_of, modules_declared, modules_used, shipped, test_modules};
 pub use tree::{File, files, root};

@@ -55,6 +55,44 @@ fn raw_string(text: &str) -> Option<usize> {
     Some(prefix + body.find(&end).map_or(body.len(), |at| at + end.len()))
 }
 
+/// Code given by [`code_of`] without its items under `#[cfg(test)]`.
+pub fn shipped(code: &str) -> String {
+    let mut kept = String::with_capacity(code.len());
+    let mut rest = code;
+    while let Some(at) = rest.find(TEST_ONLY) {
+        kept.push_str(&rest[..at]);
+        rest = &rest[at + TEST_ONLY.len()..];
+        rest = &rest[end_of_item(rest)..];
+    }
+    kept.push_str(rest);
+    kept
+}
+
+/// Names of the modules in code given by [`code_of`] that are compiled only for tests.
+pub fn test_modules(code: &str) -> Vec<String> {
+    code.split(TEST_ONLY)
+        .skip(1)
+        .flat_map(|rest| modules_declared(&rest[..end_of_item(rest)]).into_iter().take(1))
+        .collect()
+}
+
+const TEST_ONLY: &str = "#[cfg(test)]";
+
+/// Where the item that `text` begins with ends: at its semicolon, or at the brace that closes its body.
+fn end_of_item(text: &str) -> usize {
+    let mut depth = 0;
+    for (at, character) in text.char_indices() {
+        match character {
+            ';' if depth == 0 => return at + 1,
+            '{' => depth += 1,
+            '}' if depth <= 1 => return at + 1,
+            '}' => depth -= 1,
+            _ => {}
+        }
+    }
+    text.len()
+}
+
 /// Names of `mod NAME;` in code given by [`code_of`], and of inline modules `mod NAME {`.
 pub fn modules_declared(code: &str) -> Vec<String> {
     let words: Vec<&str> = code.split_whitespace().collect();
@@ -108,7 +146,7 @@ fn identifier(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::{code_of, modules_declared, modules_used};
+    use super::{code_of, modules_declared, modules_used, shipped, test_modules};
 
     #[test]
     fn comments_and_strings_are_no_code() {
@@ -120,6 +158,13 @@ mod tests {
     #[test]
     fn groups_are_opened() {
         assert_eq!(modules_used("use crate::{a::{b, c}, d, e::f}; $crate::g"), ["a", "d", "e"]);
+    }
+
+    #[test]
+    fn test_items_are_told_from_what_ships() {
+        let code = "#[cfg(test)] mod a; use b; #[cfg(test)] #[path = \"\"] mod c { fn d() { e } } fn f() {}";
+        assert_eq!(shipped(code).split_whitespace().collect::<Vec<_>>(), ["use", "b;", "fn", "f()", "{}"]);
+        assert_eq!(test_modules(code), ["a", "c"]);
     }
 
     #[test]

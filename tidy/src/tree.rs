@@ -31,11 +31,34 @@ impl File {
         self.path.rsplit_once('/').map_or("", |(folder, _)| folder)
     }
 
-    /// Whether it is Rust compiled only for tests: an integration test, a benchmark, or a module of unit tests.
+    /// Whether it stands in a folder of integration tests or benchmarks, or is named as unit tests are.
     pub fn is_test(&self) -> bool {
         ["tests", "benches"].iter().any(|folder| self.folder().split('/').any(|part| part == *folder))
             || self.name() == "tests.rs"
             || self.name().ends_with("_tests.rs")
+    }
+
+    /// Where the files of the module `name` declared in this one may be.
+    pub fn places_of(&self, name: &str) -> [String; 2] {
+        let stem = self.name().trim_end_matches(".rs");
+        // Children of `mod.rs` and of crate roots stand beside it, those of any other file in a folder of its name.
+        let folder = if matches!(stem, "mod" | "lib" | "main") || self.is_root() {
+            self.folder().to_owned()
+        } else {
+            format!("{}/{stem}", self.folder())
+        };
+        [format!("{folder}/{name}.rs"), format!("{folder}/{name}/mod.rs")]
+    }
+
+    /// Whether cargo finds the file by itself, without a `mod`.
+    pub fn is_root(&self) -> bool {
+        let mut folders = self.folder().rsplit('/');
+        let (parent, grandparent) = (folders.next().unwrap_or_default(), folders.next().unwrap_or_default());
+        let found = |name: &str| matches!(name, "tests" | "benches" | "examples" | "bin" | "fuzz_targets");
+        (parent == "src" && matches!(self.name(), "lib.rs" | "main.rs"))
+            || self.name() == "build.rs"
+            || (found(parent) && (parent == "bin" || !self.folder().contains("src/")))
+            || (found(grandparent) && self.name() == "main.rs")
     }
 }
 

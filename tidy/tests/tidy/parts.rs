@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use tidy::{code_of, files, modules_used};
+use tidy::{code_of, files, modules_used, shipped};
 
 use crate::assert_none;
 
@@ -21,9 +21,7 @@ fn edges() -> BTreeMap<String, BTreeSet<String>> {
             continue;
         }
         let module = path.split('/').next().unwrap_or(path).trim_end_matches(".rs").to_owned();
-        let code = code_of(&file.text);
-        let shipped = code.split("#[cfg(test)]").next().unwrap_or_default();
-        edges.entry(module).or_default().extend(modules_used(shipped));
+        edges.entry(module).or_default().extend(modules_used(&shipped(&code_of(&file.text))));
     }
     edges
 }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use tidy::{File, code_of, files, modules_declared};
+use tidy::{File, code_of, files, modules_declared, shipped, test_modules};
 
 use crate::assert_none;
 
@@ -57,42 +57,21 @@ fn no_module_has_a_vague_name() {
 #[test]
 fn no_file_is_orphaned() {
     let files = rust_files();
-    let all: BTreeSet<&str> = files.iter().map(|file| file.path.as_str()).collect();
     let mut named: BTreeSet<String> = BTreeSet::new();
     for file in &files {
-        let code = code_of(&file.text);
-        let stem = file.name().trim_end_matches(".rs");
-        // Children of `mod.rs` and of crate roots stand beside it, those of any other file in a folder of its name.
-        let beside = matches!(stem, "mod" | "lib" | "main") || is_root(&file.path);
-        let folder = if beside { file.folder().to_owned() } else { format!("{}/{stem}", file.folder()) };
-        for module in modules_declared(&code) {
-            named.insert(format!("{folder}/{module}.rs"));
-            named.insert(format!("{folder}/{module}/mod.rs"));
-            // `mod support;` of a module inside an inline `mod tests {` stands one level deeper.
-            named.insert(format!("{folder}/tests/{module}.rs"));
+        for module in modules_declared(&code_of(&file.text)) {
+            named.extend(file.places_of(&module));
         }
         for path in file.text.split("#[path = \"").skip(1).filter_map(|rest| rest.split('"').next()) {
             named.insert(normalized(file.folder(), path));
         }
     }
-    let offenders: Vec<String> = all
+    let offenders: Vec<String> = files
         .iter()
-        .filter(|path| !is_root(path) && !named.contains(**path))
-        .map(|path| (*path).to_owned())
+        .filter(|file| !file.is_root() && !named.contains(&file.path))
+        .map(|file| file.path.clone())
         .collect();
     assert_none(&offenders, "no `mod` names these files, so nothing compiles them");
-}
-
-/// Files that cargo finds by itself.
-fn is_root(path: &str) -> bool {
-    let (folder, name) = path.rsplit_once('/').unwrap_or(("", path));
-    let parent = folder.rsplit('/').next().unwrap_or_default();
-    let grandparent = folder.rsplit('/').nth(1).unwrap_or_default();
-    let cargo_folder = |name: &str| matches!(name, "tests" | "benches" | "examples" | "bin" | "fuzz_targets");
-    (parent == "src" && matches!(name, "lib.rs" | "main.rs"))
-        || name == "build.rs"
-        || (cargo_folder(parent) && !folder.contains("src/") || parent == "bin")
-        || (cargo_folder(grandparent) && name == "main.rs")
 }
 
 fn normalized(folder: &str, path: &str) -> String {
@@ -122,9 +101,15 @@ fn nothing_is_unsafe() {
 #[test]
 fn only_tests_may_panic() {
     let mut offenders = Vec::new();
-    for file in rust_files().into_iter().filter(|file| !file.is_test()) {
-        let code = code_of(&file.text);
-        let shipped = code.split("#[cfg(test)]").next().unwrap_or_default();
+    let files = rust_files();
+    let tests: BTreeSet<String> = files
+        .iter()
+        .flat_map(|file| {
+            test_modules(&code_of(&file.text)).into_iter().flat_map(|name| file.places_of(&name))
+        })
+        .collect();
+    for file in files.into_iter().filter(|file| !file.is_test() && !tests.contains(&file.path)) {
+        let shipped = shipped(&code_of(&file.text));
         for word in
             [".unwrap()", "panic!(", "todo!(", "unimplemented!(", "clippy::unwrap_used", "clippy::panic"]
         {

@@ -17,7 +17,6 @@ pub struct Socket(pub WebSocketStream<MaybeTlsStream<TcpStream>>);
 
 impl Socket {
     /// Opens `url`.
-    #[track_caller]
     pub async fn open(url: &str) -> Self {
         Self::try_open(url, &[]).await.unwrap_or_else(|refused| panic!("{url}: {refused:?}"))
     }
