@@ -5,6 +5,7 @@ pub mod broker;
 pub mod cli;
 pub mod clock;
 pub mod console;
+pub mod drain;
 pub mod expressions;
 #[cfg(test)]
 mod fixture;
@@ -18,4 +19,5 @@ pub mod readiness;
 pub mod refusal;
 pub mod rules;
 pub mod sources;
+pub mod telemetry;
 pub mod transport;

@@ -5,6 +5,7 @@ mod admission;
 mod connection;
 mod cors;
 mod endpoint;
+mod internal;
 mod linger;
 mod pages;
 mod public;
@@ -13,5 +14,6 @@ mod upgrade;
 mod variants;
 
 pub use admission::Admission;
+pub use internal::{Internal, InternalParts};
 pub use public::{Public, PublicParts};
 pub use variants::{EndpointVariants, variants};

@@ -39,6 +39,21 @@ impl Connections {
         Some(Place { connections: Arc::clone(self), shard })
     }
 
+    /// `count` split over the shards as their places in use are.
+    pub fn shares(&self, count: u32) -> Vec<u32> {
+        let held: Vec<u64> =
+            self.by_shard.iter().map(|held| u64::from(held.load(Ordering::Relaxed))).collect();
+        let all = held.iter().sum::<u64>().max(1);
+        // Cumulative, so that nothing is lost to rounding.
+        let upto = |held: u64| u32::try_from(u64::from(count) * held / all).unwrap_or(u32::MAX);
+        let shares = held.iter().scan(0, |before, held| {
+            let from = *before;
+            *before += held;
+            Some(upto(*before) - upto(from))
+        });
+        shares.collect()
+    }
+
     /// Places in use.
     pub fn held(&self) -> u32 {
         self.held.load(Ordering::Relaxed)
@@ -80,6 +95,16 @@ mod tests {
         drop(first);
         assert_eq!(connections.held(), 1);
         assert!(connections.take().is_some());
+    }
+
+    #[test]
+    fn shares_add_up() {
+        let connections = Connections::new(100, 3);
+        assert_eq!(connections.shares(5), [0, 0, 0]);
+        let mut places: Vec<Place> = (0..30).map(|_| connections.take().unwrap()).collect();
+        assert_eq!(connections.shares(20).iter().sum::<u32>(), 20);
+        places.retain(|place| place.shard() == 2);
+        assert_eq!(connections.shares(7), [0, 0, 7]);
     }
 
     #[test]

@@ -91,6 +91,12 @@ pub(super) const CATALOG: &[Metric] = &[
         scrape.by_pattern(out, |report| &report.counters.subscriptions);
     }),
     counter(
+        "rtgw_publications_total",
+        &["source", "pattern"],
+        "Publications that came in; the source is api, client or a source of the manifest",
+        Scrape::publications,
+    ),
+    counter(
         "rtgw_deliveries_total",
         &["endpoint", "pattern"],
         "Publications put into outboxes of connections",
@@ -113,11 +119,9 @@ pub(super) const CATALOG: &[Metric] = &[
         "rtgw_dropped_total",
         &["pattern", "reason"],
         "Publications that were meant for somebody and dropped",
-        |scrape, out| scrape.by_pattern_and_reason(out, |report| &report.counters.dropped),
+        Scrape::dropped,
     ),
-    counter("rtgw_gaps_total", &["pattern", "reason"], "Gaps told to connections", |scrape, out| {
-        scrape.by_pattern_and_reason(out, |report| &report.counters.gaps);
-    }),
+    counter("rtgw_gaps_total", &["pattern", "reason"], "Gaps told to connections", Scrape::gaps),
     gauge("rtgw_outbound_bytes", &[], "Bytes that wait for sockets which take none", |scrape, out| {
         out.add([], scrape.total(|report| report.counters.outbound_bytes));
     }),

@@ -15,6 +15,7 @@ pub use reports::Reports;
 use rtgw_config::checked::Checked;
 use scrape::{Names, Scrape};
 
+use crate::intake::Counts;
 use crate::limits::Connections;
 use crate::readiness::Readiness;
 
@@ -22,26 +23,31 @@ use crate::readiness::Readiness;
 pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
 /// Where the numbers are.
+pub struct MetricsParts {
+    /// The name of the running configuration's content.
+    pub revision: String,
+    /// The shards' numbers.
+    pub reports: Arc<Reports>,
+    /// Handshakes.
+    pub handshakes: Arc<Handshakes>,
+    /// The pod's places.
+    pub connections: Arc<Connections>,
+    /// What came in.
+    pub counts: Arc<Counts>,
+    /// The pod's state.
+    pub readiness: Arc<Readiness>,
+}
+
+/// The page of numbers.
 pub struct Metrics {
     names: Arc<Names>,
-    revision: String,
-    reports: Arc<Reports>,
-    handshakes: Arc<Handshakes>,
-    connections: Arc<Connections>,
-    readiness: Arc<Readiness>,
+    parts: MetricsParts,
 }
 
 impl Metrics {
-    /// The metrics of a pod that runs `config`, whose content is known as `revision`.
-    pub fn new(
-        config: &Checked,
-        revision: String,
-        reports: Arc<Reports>,
-        handshakes: Arc<Handshakes>,
-        connections: Arc<Connections>,
-        readiness: Arc<Readiness>,
-    ) -> Self {
-        Self { names: Arc::new(Names::new(config)), revision, reports, handshakes, connections, readiness }
+    /// The metrics of a pod that runs `config`.
+    pub fn new(config: &Checked, parts: MetricsParts) -> Self {
+        Self { names: Arc::new(Names::new(config)), parts }
     }
 
     /// Everything of now, in the text format of OpenMetrics 1.0.
@@ -51,13 +57,14 @@ impl Metrics {
     pub async fn text(&self) -> Result<String, std::fmt::Error> {
         let scrape = Scrape {
             names: Arc::clone(&self.names),
-            revision: self.revision.clone(),
-            reports: self.reports.fresh().await,
-            handshakes: self.handshakes.counts(),
-            capacity: self.connections.capacity(),
-            broker_up: self.readiness.delivering(),
-            draining: self.readiness.draining(),
-            probe: self.readiness.probe(),
+            revision: self.parts.revision.clone(),
+            reports: self.parts.reports.fresh().await,
+            handshakes: self.parts.handshakes.counts(),
+            counts: Arc::clone(&self.parts.counts),
+            capacity: self.parts.connections.capacity(),
+            broker_up: self.parts.readiness.delivering(),
+            draining: self.parts.readiness.draining(),
+            probe: self.parts.readiness.probe(),
             process: process::read(),
         };
         let mut registry = Registry::default();

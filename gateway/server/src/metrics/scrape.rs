@@ -8,9 +8,11 @@ use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, MetricEncoder, NoLabelSet};
 use prometheus_client::metrics::MetricType;
 use rtgw_config::checked::Checked;
+use rtgw_model::RuleIx;
 
 use super::catalog::{CATALOG, Kind, Metric};
 use super::process::Process;
+use crate::intake::{Counts, DropReason, Origin};
 use crate::transport::ShardReport;
 
 /// The manifest's names, by index: the only texts that become labels besides fixed tables.
@@ -18,6 +20,7 @@ use crate::transport::ShardReport;
 pub(super) struct Names {
     pub(super) endpoints: Vec<String>,
     pub(super) patterns: Vec<String>,
+    pub(super) sources: Vec<String>,
 }
 
 impl Names {
@@ -25,6 +28,7 @@ impl Names {
         Self {
             endpoints: config.endpoints.iter().map(|endpoint| endpoint.name.clone()).collect(),
             patterns: config.channels.iter().map(|channel| channel.pattern.source().to_owned()).collect(),
+            sources: config.sources.iter().map(|source| source.name.clone()).collect(),
         }
     }
 
@@ -44,6 +48,7 @@ pub(super) struct Scrape {
     pub(super) revision: String,
     pub(super) reports: Arc<[ShardReport]>,
     pub(super) handshakes: Vec<BTreeMap<&'static str, u64>>,
+    pub(super) counts: Arc<Counts>,
     pub(super) capacity: u32,
     pub(super) broker_up: bool,
     pub(super) draining: bool,
@@ -112,12 +117,8 @@ impl Scrape {
         }
     }
 
-    pub(super) fn by_pattern_and_reason(
-        &self,
-        out: &mut Samples,
-        of: fn(&ShardReport) -> &BTreeMap<(u16, &'static str), u64>,
-    ) {
-        for ((rule, reason), value) in self.merged(of) {
+    fn by_pattern_and_reason(&self, out: &mut Samples, counts: BTreeMap<(u16, &'static str), u64>) {
+        for ((rule, reason), value) in counts {
             out.add([self.names.pattern(usize::from(rule)), reason], value);
         }
     }
@@ -143,6 +144,35 @@ impl Scrape {
                 out.add([direction, self.names.endpoint(index)], value);
             }
         }
+    }
+
+    pub(super) fn publications(&self, out: &mut Samples) {
+        let sources = self.names.sources.iter().zip(0_u16..);
+        let sources = sources.map(|(name, index)| (name.as_str(), Origin::Source(index)));
+        for (source, origin) in [("api", Origin::Api), ("client", Origin::Client)].into_iter().chain(sources)
+        {
+            for (pattern, rule) in self.names.patterns.iter().zip(0_u16..) {
+                out.add([source, pattern], self.counts.publications(origin, RuleIx(rule)));
+            }
+        }
+    }
+
+    /// What was dropped before a shard took it, and by the shards.
+    pub(super) fn dropped(&self, out: &mut Samples) {
+        let mut dropped = self.merged(|report| &report.counters.dropped);
+        for rule in (0_u16..).take(self.names.patterns.len()) {
+            for reason in DropReason::ALL {
+                let count = self.counts.dropped(RuleIx(rule), reason);
+                if count > 0 {
+                    *dropped.entry((rule, reason.as_str())).or_default() += count;
+                }
+            }
+        }
+        self.by_pattern_and_reason(out, dropped);
+    }
+
+    pub(super) fn gaps(&self, out: &mut Samples) {
+        self.by_pattern_and_reason(out, self.merged(|report| &report.counters.gaps));
     }
 
     pub(super) fn commands(&self, out: &mut Samples) {
