@@ -317,7 +317,7 @@ impl Decoder {
 
 impl Partial {
     fn is_idle(&self) -> bool {
-        self.header_len == 0 && self.frame.is_none() && self.message.is_none() && !self.paused
+        self.header_len == 0 && self.frame.is_none() && self.message.is_none()
     }
 }
 
@@ -336,10 +336,44 @@ fn kind(opcode: OpCode, rsv1: bool) -> Kind {
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used)]
     use super::*;
 
     #[test]
     fn an_idle_decoder_is_two_words() {
         assert!(size_of::<Decoder>() <= 16);
+    }
+
+    #[test]
+    fn memory_follows_what_arrived_not_what_was_declared() {
+        let limit = 1 << 20;
+        let rules = Rules { deflate: true, message_bytes: limit };
+        for first in [0x82, 0xC2] {
+            let mut decoder = Decoder::default();
+            let mut wire = vec![first, 0xFF];
+            wire.extend_from_slice(&(limit as u64).to_be_bytes());
+            wire.extend_from_slice(&[0; 4]);
+            let mut arrived = 0;
+            while arrived < limit {
+                let progress = decoder.decode(&rules, &mut wire, &mut |_| Flow::Continue);
+                assert_eq!(progress.unwrap(), Progress::Drained);
+                let most = (2 * arrived).min(limit + limit / 8 + 64) + size_of::<Partial>();
+                assert!(decoder.kept_bytes() <= most, "{} kept of {arrived}", decoder.kept_bytes());
+                wire = vec![0; 1_000];
+                arrived += wire.len();
+            }
+        }
+    }
+
+    #[test]
+    fn after_the_end_nothing_is_decoded_or_kept() {
+        let rules = Rules { deflate: false, message_bytes: 10 };
+        let mut decoder = Decoder::default();
+        let mut on = |_: Incoming<'_>| Flow::Continue;
+        let violation = decoder.decode(&rules, &mut [0x81, 0x00], &mut on);
+        assert_eq!(violation, Err(Violation::Unmasked));
+        assert_eq!(decoder.decode(&rules, &mut [0x81, 0x80, 0, 0, 0, 0], &mut on), Ok(Progress::Ended));
+        assert_eq!(decoder.resume(&rules, &mut on), Ok(Progress::Ended));
+        assert_eq!(decoder.kept_bytes(), 0);
     }
 }

@@ -55,6 +55,10 @@ fn check(vector: &Vector<'_>) {
             (refusal.status(), headers.collect::<Vec<_>>())
         }
     };
+    if matches!(status, 101 | 426) {
+        assert!(headers.iter().any(|line| line == "connection: Upgrade"), "{name}");
+        assert!(headers.iter().any(|line| line == "upgrade: websocket"), "{name}");
+    }
     let mut found = vec![status.to_string()];
     found.extend(
         headers.into_iter().filter(|line| !line.starts_with("connection:") && !line.starts_with("upgrade:")),

@@ -2,6 +2,10 @@
 
 #![allow(clippy::unwrap_used, clippy::panic)]
 
+mod client;
+mod deflate;
 mod handshake;
 mod observe;
+mod oracle;
+mod properties;
 mod vectors;
