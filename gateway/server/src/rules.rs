@@ -40,7 +40,7 @@ impl CompiledRules {
         for (rule, channel) in (0..).zip(&config.channels) {
             match channel.pattern.segments().first() {
                 Some(Segment::Literal(first)) => {
-                    by_first.entry(first.as_str().into()).or_default().push(rule)
+                    by_first.entry(first.as_str().into()).or_default().push(rule);
                 }
                 _ => by_any.push(rule),
             }

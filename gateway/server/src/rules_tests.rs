@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::panic)]
 
 use std::net::IpAddr;
+use std::sync::LazyLock;
 
 use bytes::Bytes;
 use proptest::prelude::*;
@@ -143,10 +144,11 @@ fn many_rules_are_found_by_their_first_segment() {
 proptest! {
     #[test]
     fn the_index_finds_what_a_walk_over_all_rules_finds(name in "(a|b|c)(:(a|b|c)){0,3}") {
-        let rules = rules(
+        static RULES: LazyLock<CompiledRules> = LazyLock::new(|| rules(
             "- {pattern: 'a:a'}\n- {pattern: '{x}:b:c'}\n- {pattern: 'a:{x}'}\n- {pattern: 'b:b:{x}'}\n- {pattern: 'b'}\n\
              - {pattern: '{x}:{y}:a:{z}'}\n- {pattern: 'c:{x*}'}\n",
-        );
+        ));
+        let rules = &*RULES;
         let channel = ChannelName::parse(&name).unwrap();
         let walked = rules.rules.iter().position(|rule| rule.pattern.matches(&name).is_some());
         prop_assert_eq!(rules.rule_of(&channel).map(|rule| usize::from(rule.0)), walked);

@@ -1,0 +1,235 @@
+//! Decides whether a request becomes a connection.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use http::HeaderMap;
+use rtgw_config::checked::{AutoSubscribe, Checked, Endpoint, EndpointAuth};
+use rtgw_hub::Grant;
+use rtgw_hub::access::{self, Action, Asker};
+use rtgw_model::{ConnectionKey, EndpointIx, Principal, Timestamp};
+
+use super::credential::{self, Query};
+use super::greeting::Greeting;
+use super::identity::Identity;
+use super::token::Verifier;
+use super::{Admitted, ConnectRequest, origin};
+use crate::clock;
+use crate::expressions::{CallerScope, ChannelTemplate, Condition, Connection};
+use crate::refusal::Refusal;
+use crate::rules::CompiledRules;
+
+/// The admission of one configuration; shared by all threads of the runtime.
+#[derive(Debug)]
+pub struct Admitter {
+    verifier: Verifier,
+    identity: Identity,
+    doors: Vec<Door>,
+    rules: Arc<CompiledRules>,
+}
+
+/// One endpoint.
+#[derive(Debug)]
+struct Door {
+    name: Box<str>,
+    ix: EndpointIx,
+    auth: EndpointAuth,
+    admit: Option<Condition>,
+    auto: Vec<Auto>,
+    greeting: Greeting,
+}
+
+#[derive(Debug)]
+struct Auto {
+    channel: ChannelTemplate,
+    when: Option<Condition>,
+}
+
+impl Admitter {
+    /// Prepares the admission of `config`; `rules` are of the same configuration.
+    pub fn new(config: &Checked, rules: Arc<CompiledRules>) -> Self {
+        Self {
+            verifier: Verifier::new(&config.auth.issuers),
+            identity: Identity::new(&config.auth),
+            doors: (0..)
+                .zip(&config.endpoints)
+                .map(|(ix, endpoint)| Door::new(EndpointIx(ix), endpoint))
+                .collect(),
+            rules,
+        }
+    }
+
+    /// Whether the page that sent `request` may use the endpoint; cheap, so it can be asked before any limit is.
+    ///
+    /// # Errors
+    /// 403, or 400 where there are several origins.
+    pub fn origin(&self, request: &ConnectRequest) -> Result<(), Refusal> {
+        origin::check(&self.door(request.endpoint)?.auth.allowed_origins, &request.headers)
+    }
+
+    /// Decides on `request`, origin included. Computes on the calling thread, which must have 8 MiB of stack; never waits.
+    ///
+    /// # Errors
+    /// What to answer instead of the upgrade.
+    pub fn admit(&self, request: &ConnectRequest) -> Result<Admitted, Refusal> {
+        self.origin(request)?;
+        let door = self.door(request.endpoint)?;
+        let key = connection_key()?;
+        let principal = self.identify(door, key, request)?;
+        let at = clock::wall();
+        let scope = scope(door, key, &principal, at);
+        if let Some(admit) = &door.admit {
+            check_admit(admit, &scope)?;
+        }
+        let asker = Asker { key, endpoint: door.ix, principal: &principal };
+        let auto = self.auto_subscribe(door, &scope, &asker)?;
+        let greeting = door.greeting.say(&scope, key, &principal.user, at).map_err(|error| {
+            tracing::error!(endpoint = &*door.name, %error, "the greeting's message fails, so nobody can connect");
+            internal()
+        })?;
+        drop(scope);
+        Ok(Admitted { key, principal: Arc::new(principal), auto, greeting })
+    }
+
+    /// Decides whether `request` comes from somebody who may connect, without making a connection: for pages that ask for the
+    /// endpoint's credentials. The origin is not asked: without CORS headers no foreign page can read the answer.
+    ///
+    /// # Errors
+    /// What to answer instead of the page.
+    pub fn authenticate(&self, request: &ConnectRequest) -> Result<Principal, Refusal> {
+        let door = self.door(request.endpoint)?;
+        let key = connection_key()?;
+        let principal = self.identify(door, key, request)?;
+        if let Some(admit) = &door.admit {
+            check_admit(admit, &scope(door, key, &principal, clock::wall()))?;
+        }
+        Ok(principal)
+    }
+
+    fn door(&self, endpoint: usize) -> Result<&Door, Refusal> {
+        self.doors.get(endpoint).ok_or_else(|| Refusal::new(404, "not_found", "there is no such endpoint"))
+    }
+
+    /// Credential, then identity.
+    fn identify(
+        &self,
+        door: &Door,
+        key: ConnectionKey,
+        request: &ConnectRequest,
+    ) -> Result<Principal, Refusal> {
+        let headers: &HeaderMap = &request.headers;
+        let query = Query::new(&request.query);
+        let mut principal = Principal {
+            user: "".into(),
+            tenant: "".into(),
+            claims: Bytes::new(),
+            ip: request.ip,
+            query: "".into(),
+        };
+        let credential = credential::find(&door.auth.token_from, headers, &query)?;
+        principal.query = query.rest.into();
+        let Some(credential) = credential else {
+            return if door.auth.anonymous { Ok(principal) } else { Err(no_credential(&door.auth)) };
+        };
+        let claims = self.verifier.verify(&credential.0).map_err(|error| {
+            tracing::debug!(endpoint = &*door.name, %error, "a token is refused");
+            Refusal::new(401, error.code(), error.to_string())
+        })?;
+        principal.claims = claims.into();
+        let connection = door.connection(key, &principal);
+        let scope = CallerScope::new(connection, &principal.claims, clock::unix_seconds());
+        let (user, tenant) = self.identity.of(&scope)?;
+        drop(scope);
+        Ok(Principal { user, tenant, ..principal })
+    }
+
+    fn auto_subscribe(
+        &self,
+        door: &Door,
+        scope: &CallerScope<'_>,
+        asker: &Asker<'_>,
+    ) -> Result<Vec<Grant>, Refusal> {
+        let mut grants: Vec<Grant> = Vec::with_capacity(door.auto.len());
+        for auto in &door.auto {
+            if auto.when.as_ref().is_some_and(|when| !when.holds(scope).unwrap_or(false)) {
+                continue;
+            }
+            let channel = auto.channel.name(scope).map_err(|error| {
+                tracing::debug!(endpoint = &*door.name, %error, "an auto-subscription has no channel");
+                forbidden("the claims do not name a channel that every connection of this endpoint hears")
+            })?;
+            if grants.iter().any(|grant| *grant.channel() == channel) {
+                continue;
+            }
+            let grant = access::ask(&*self.rules, Action::Subscribe, channel.as_str(), asker).map_err(|denied| {
+                tracing::debug!(endpoint = &*door.name, %channel, reason = %denied.message, "an auto-subscription is refused");
+                forbidden("a channel that every connection of this endpoint hears is not allowed for this one")
+            })?;
+            grants.push(grant);
+        }
+        Ok(grants)
+    }
+}
+
+impl Door {
+    fn new(ix: EndpointIx, endpoint: &Endpoint) -> Self {
+        let auto = |auto: &AutoSubscribe| Auto {
+            channel: ChannelTemplate::new(&auto.channel),
+            when: auto.when.as_ref().map(Condition::new),
+        };
+        Self {
+            name: endpoint.name.as_str().into(),
+            ix,
+            auth: endpoint.auth.clone(),
+            admit: endpoint.admit.as_ref().map(Condition::new),
+            auto: endpoint.auto_subscribe.iter().map(auto).collect(),
+            greeting: Greeting::new(endpoint),
+        }
+    }
+
+    fn connection<'a>(&'a self, key: ConnectionKey, principal: &'a Principal) -> Connection<'a> {
+        Connection { key, ip: principal.ip, endpoint: &self.name, query: &principal.query }
+    }
+}
+
+fn scope<'a>(door: &'a Door, key: ConnectionKey, principal: &'a Principal, at: Timestamp) -> CallerScope<'a> {
+    CallerScope::new(door.connection(key, principal), &principal.claims, at.0 / 1000)
+        .with_identity(&principal.user, &principal.tenant)
+}
+
+fn check_admit(admit: &Condition, scope: &CallerScope<'_>) -> Result<(), Refusal> {
+    match admit.holds(scope) {
+        Ok(true) => return Ok(()),
+        Ok(false) => {}
+        Err(error) => tracing::debug!(expression = admit.source(), %error, "`admit` failed and refuses"),
+    }
+    Err(forbidden("this endpoint does not admit this client"))
+}
+
+/// 128 bits that nobody can guess: knowing a connection's id must not help to find another's.
+fn connection_key() -> Result<ConnectionKey, Refusal> {
+    let mut bytes = [0; 16];
+    getrandom::fill(&mut bytes).map_err(|error| {
+        tracing::error!(%error, "the system gives no random bytes");
+        internal()
+    })?;
+    Ok(ConnectionKey(u128::from_le_bytes(bytes)))
+}
+
+fn no_credential(auth: &EndpointAuth) -> Refusal {
+    use rtgw_config::checked::TokenPlace::{Header, Query};
+    let message = match (auth.token_from.contains(&Header), auth.token_from.contains(&Query)) {
+        (true, false) => "a token is needed: send it as `Authorization: Bearer TOKEN`",
+        (false, true) => "a token is needed: send it as the query parameter `token`",
+        _ => "a token is needed: send it as `Authorization: Bearer TOKEN` or as the query parameter `token`",
+    };
+    Refusal::new(401, "token_missing", message)
+}
+
+fn forbidden(message: &'static str) -> Refusal {
+    Refusal::new(403, "forbidden", message)
+}
+
+fn internal() -> Refusal {
+    Refusal::new(500, "internal", "a fault of the server")
+}
