@@ -1,12 +1,17 @@
 //! Texts of YAML to checked configurations: finds the gateways and the Secrets in them, and checks each gateway whole.
 
 use std::collections::BTreeMap;
+use std::sync::LazyLock;
 
 use rtgw_config::{Accepted, Problem, Problems, Secrets, defaults, raw, schema, shape, suggest, yaml};
 use serde_json::Value;
 
 use crate::gateway::RealtimeGateway;
 use crate::{API_VERSION, KIND, project, secret};
+
+/// Made once: building a schema costs more than checking a manifest against it.
+static OBJECT: LazyLock<Value> = LazyLock::new(schema::of::<RealtimeGateway>);
+static CONFIG: LazyLock<Value> = LazyLock::new(schema::of::<raw::Config>);
 
 /// A text and where it came from.
 #[derive(Clone, Debug)]
@@ -113,11 +118,11 @@ impl Manifests {
         let mut value = found.document.clone();
         let config = match found.form {
             Form::Object => {
-                shape::mend(&mut value, &schema::of::<RealtimeGateway>(), &mut problems);
+                shape::mend(&mut value, &OBJECT, &mut problems);
                 read::<RealtimeGateway>(value).map(|gateway| prepare(&gateway, &mut problems))
             }
             Form::Config => {
-                shape::mend(&mut value, &schema::of::<raw::Config>(), &mut problems);
+                shape::mend(&mut value, &CONFIG, &mut problems);
                 read::<raw::Config>(value)
             }
         };

@@ -153,7 +153,7 @@ fn judge(content: String) -> Result<(), TestCaseError> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 400, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 200, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn changed_manifests_are_judged(changes in prop::collection::vec(change(), 1..6), which in 0_usize..3) {

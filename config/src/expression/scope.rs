@@ -30,6 +30,10 @@ const CHANNEL: &[&str] = &["params", "channel"];
 const COMMAND: &[&str] = &["event", "data", "args"];
 const SOURCE: &[&str] = &["msg", "raw", "source", "headers", "now"];
 
+/// Fields of the names that always have the same ones.
+const MEMBERS: &[(&str, &[&str])] =
+    &[("connection", &["id", "ip", "endpoint", "query", "auth"]), ("source", &["channel", "params"])];
+
 /// Type names are values in CEL: `type(x) == int`.
 const TYPES: &[&str] =
     &["bool", "bytes", "double", "int", "list", "map", "null_type", "string", "type", "uint"];
@@ -98,6 +102,17 @@ impl Scope<'_> {
                     name: name.clone(),
                     place: self.place(),
                     hint: suggest::one_of(name, &names),
+                });
+            }
+        }
+        for (name, field) in &facts.members {
+            let known = MEMBERS.iter().find(|(object, _)| object == name);
+            if let Some((_, fields)) = known.filter(|(_, fields)| !fields.contains(&field.as_str())) {
+                let name = format!("{name}.{field}");
+                return Err(ExpressionError::UnknownName {
+                    name,
+                    place: self.place(),
+                    hint: suggest::one_of(field, fields),
                 });
             }
         }

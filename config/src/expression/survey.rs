@@ -12,6 +12,8 @@ const PATTERN_BYTES: usize = 64 * 1024;
 pub(super) struct Facts {
     /// Free names, each once, in the order met.
     pub(super) names: Vec<String>,
+    /// Fields that are read of a free name, `connection.ip` as `("connection", "ip")`.
+    pub(super) members: Vec<(String, String)>,
     /// Functions and operators, each once.
     pub(super) functions: Vec<String>,
     /// Whether it has a loop.
@@ -64,8 +66,19 @@ impl<'e> Walk<'e> {
     fn enter(&mut self, visit: &Visit<'e>) -> Result<(), ExpressionError> {
         match &visit.node.expr {
             Expr::Unspecified | Expr::Literal(_) => {}
-            Expr::Ident(name) => self.name(name, visit.bound),
-            Expr::Select(select) => self.push(&select.operand, visit),
+            Expr::Ident(name) => {
+                if self.is_free(name, visit.bound) {
+                    add(&mut self.facts.names, name);
+                }
+            }
+            Expr::Select(select) => {
+                if let Expr::Ident(name) = &select.operand.expr
+                    && self.is_free(name, visit.bound)
+                {
+                    self.facts.members.push((name.clone(), select.field.clone()));
+                }
+                self.push(&select.operand, visit);
+            }
             Expr::List(list) => list.elements.iter().for_each(|element| self.push(element, visit)),
             Expr::Map(map) => map.entries.iter().for_each(|entry| self.entry(&entry.expr, visit)),
             Expr::Struct(object) => {
@@ -128,14 +141,14 @@ impl<'e> Walk<'e> {
         }
     }
 
-    fn name(&mut self, name: &str, mut bound: Option<usize>) {
+    fn is_free(&self, name: &str, mut bound: Option<usize>) -> bool {
         while let Some(binding) = bound.and_then(|at| self.bindings.get(at)) {
             if binding.names.contains(&Some(name)) {
-                return;
+                return false;
             }
             bound = binding.outer;
         }
-        add(&mut self.facts.names, name);
+        true
     }
 }
 

@@ -56,6 +56,9 @@ fn unknown_names_are_told_with_a_hint() {
     assert_eq!(missing.hint().unwrap(), "did you mean `claims`?");
     assert_eq!(error("claims.sub", &Scope::Source), "unknown name `claims` in a source rule");
     assert_eq!(error("[1].all(x, y > x)", &Scope::Source), "unknown name `y` in a source rule");
+    let ip = Expression::compile_in("connection.adress == '::1'", &Scope::Admission).unwrap_err();
+    assert_eq!(ip.to_string(), "unknown name `connection.adress` in an admission rule");
+    assert_eq!(ip.hint().unwrap(), "one of: id, ip, endpoint, query, auth");
     assert_eq!(error("sise(msg)", &Scope::Source), "unknown function `sise`");
     assert_eq!(Expression::compile("sise(msg)").unwrap_err().hint().unwrap(), "did you mean `size`?");
 }

@@ -1,0 +1,144 @@
+//! What a manifest becomes: every field at its place, and the default of every field that is absent.
+
+#![allow(clippy::unwrap_used, clippy::panic)]
+
+use std::time::Duration;
+
+use rtgw_config::checked::*;
+use rtgw_config::expression::Expression;
+use rtgw_crds::{Manifests, Text};
+
+fn checked(content: &str) -> Checked {
+    let text = Text { name: "file.yaml".into(), content: content.into() };
+    Manifests::read(&[text]).check(None).unwrap().checked
+}
+
+fn cel(text: &str) -> Expression {
+    Expression::compile(text).unwrap()
+}
+
+#[test]
+fn absent_fields_have_their_defaults() {
+    let checked = checked(include_str!("corpus/good/smallest.yaml"));
+    assert_eq!((checked.name.as_str(), checked.namespace.as_str()), ("chat", "default"));
+    let endpoint = &checked.endpoints[0];
+    assert_eq!((endpoint.protocol, endpoint.envelope), (Protocol::Json, Envelope::Typed));
+    assert!(!endpoint.metadata && !endpoint.seq && !endpoint.stats_public && endpoint.admit.is_none());
+    assert!(endpoint.auto_subscribe.is_empty() && endpoint.stats_paths.is_empty());
+    assert!(matches!(endpoint.greeting, Greeting::Default));
+    assert_eq!(endpoint.health_paths, ["/health"]);
+    let seconds = Duration::from_secs;
+    assert_eq!(endpoint.heartbeat, Heartbeat { interval: seconds(25), timeout: seconds(60), idle: None });
+    assert_eq!(endpoint.compression, Compression::None);
+    assert!(endpoint.auth.anonymous);
+    assert_eq!(endpoint.auth.token_from, [TokenPlace::Header, TokenPlace::Query]);
+    assert_eq!(endpoint.auth.allowed_origins, Origins::SameHost);
+    assert_eq!((checked.auth.user.clone(), checked.auth.tenant.clone()), (cel("claims.sub"), None));
+    let channel = &checked.channels[0];
+    assert_eq!((channel.subscribe.clone(), channel.publish.clone()), (cel("user != ''"), cel("false")));
+    assert_eq!(checked.redis, Redis::Embedded);
+    assert_eq!(checked.log_level, LogLevel::Info);
+    let limits = Limits {
+        pod_connections: None,
+        handshakes_per_second: None,
+        pod_channels: 200_000,
+        message_bytes: 64 * 1024,
+        messages_per_second: Some(100),
+        burst: 200,
+        queue_bytes: 256 * 1024,
+        queue_messages: 1024,
+        subscriptions: 128,
+    };
+    assert_eq!(checked.limits, limits);
+}
+
+#[test]
+fn endpoints_and_credentials_are_as_written() {
+    let checked = checked(include_str!("corpus/good/full.yaml"));
+    let [ws, raw] = checked.endpoints.as_slice() else { panic!("two endpoints") };
+    assert!(ws.metadata && ws.seq && !ws.auth.anonymous);
+    assert_eq!(ws.admit, Some(cel("'member' in claims.roles")));
+    let whens: Vec<bool> = ws.auto_subscribe.iter().map(|item| item.when.is_some()).collect();
+    assert_eq!(whens, [false, true]);
+    assert_eq!(ws.auto_subscribe[1].channel.literal(), Some("dashboard:admins"));
+    assert!(matches!(&ws.greeting, Greeting::Message(message) if message.uses("connection")));
+    assert_eq!(
+        (&ws.auth.token_from[..], &ws.auth.allowed_origins),
+        (&[TokenPlace::Query][..], &Origins::Any)
+    );
+    assert_eq!(
+        (&ws.stats_paths[..], &ws.health_paths[..]),
+        (&["/ws/stats".to_owned()][..], &["/health".to_owned(), "/healthz".to_owned()][..])
+    );
+    assert_eq!(ws.heartbeat.idle, Some(Duration::from_secs(600)));
+    assert!(matches!(raw.greeting, Greeting::Disabled));
+    assert_eq!((raw.envelope, raw.compression), (Envelope::Raw, Compression::Shared { min_bytes: 256 }));
+    // What an endpoint does not override it has from `spec.auth`.
+    assert_eq!(raw.auth.token_from, [TokenPlace::Header, TokenPlace::Query]);
+    let listed = vec!["https://app.example.com".to_owned(), "null".to_owned()];
+    assert_eq!(raw.auth.allowed_origins, Origins::Listed(listed));
+    let issuer = &checked.auth.issuers[0];
+    assert_eq!(issuer.key.0, b"for-trying-out-only-0123456789abcdef");
+    assert_eq!(
+        (issuer.issuer.as_deref(), &issuer.audience[..]),
+        (Some("https://id.example.com"), &["chat".to_owned()][..])
+    );
+    assert_eq!(issuer.leeway, Duration::from_secs(60));
+    assert_eq!(checked.auth.tenant, Some(cel("claims.workspace_id")));
+}
+
+#[test]
+fn sources_and_limits_are_as_written() {
+    let checked = checked(include_str!("corpus/good/full.yaml"));
+    let [jobs, other] = checked.sources.as_slice() else { panic!("two sources") };
+    let SourceKind::RedisPubSub { channels, patterns, redis } = &jobs.kind;
+    assert_eq!((&channels[..], redis), (&["botrix:jobs:updates".to_owned()][..], &None));
+    assert!(matches!(&patterns[0], SourcePattern::Glob(glob) if glob == "jobs.*"));
+    assert!(
+        matches!(&patterns[1], SourcePattern::Captures { glob, pattern } if glob == "workspace:*" && pattern.captures() == ["id"])
+    );
+    let rule = &jobs.publish[0];
+    assert_eq!(rule.tags["job_id"].path().unwrap(), ["msg", "job_id"]);
+    assert!(matches!(&rule.channels, PublishChannels::List(list) if list[0].literal() == Some("jobs")));
+    assert!(matches!(&jobs.publish[1].channels, PublishChannels::From(_)));
+    let password = Some(Secret(b"hunter2".to_vec()));
+    let SourceKind::RedisPubSub { redis, .. } = &other.kind;
+    assert_eq!(
+        redis,
+        &Some(RedisAddress { url: "redis://app@cache:6379/1".into(), password: password.clone() })
+    );
+    assert_eq!(checked.redis, Redis::External(RedisAddress { url: "redis://cache:6379".into(), password }));
+    assert_eq!((checked.limits.pod_connections, checked.limits.message_bytes), (Some(10_000), 1 << 20));
+    assert_eq!((checked.limits.queue_bytes, checked.limits.queue_messages), (262_144, 256));
+    assert_eq!(checked.log_level, LogLevel::Warn);
+}
+
+#[test]
+fn secrets_are_not_shown() {
+    let shown = format!("{:?}", checked(include_str!("corpus/good/full.yaml")));
+    assert!(
+        !shown.contains("hunter2") && !shown.contains("for-trying-out") && shown.contains("Secret(7 bytes)")
+    );
+}
+
+#[test]
+fn one_gateway_is_chosen_by_its_name() {
+    let text =
+        Text { name: "file.yaml".into(), content: include_str!("corpus/bad/two-gateways.yaml").into() };
+    let manifests = Manifests::read(&[text]);
+    assert_eq!(manifests.names(), ["chat", "news"]);
+    assert_eq!(manifests.check(Some("news")).unwrap().checked.name, "news");
+    let problems = manifests.check(Some("new")).unwrap_err();
+    assert_eq!(
+        problems[0].to_string(),
+        "error: files: there is no gateway called `new`\n  hint: one of: chat, news"
+    );
+}
+
+#[test]
+fn secrets_may_stand_in_another_file() {
+    let (gateway, secret) = include_str!("corpus/good/tokens.yaml").split_once("---").unwrap();
+    let text = |name: &str, content: &str| Text { name: name.into(), content: content.into() };
+    let accepted = Manifests::read(&[text("a.yaml", gateway), text("b.yaml", secret)]).check(None).unwrap();
+    assert_eq!(accepted.checked.auth.issuers.len(), 1);
+}
