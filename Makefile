@@ -34,7 +34,7 @@ generate:
 	RTGW_GENERATE=1 $(CARGO) test -q -p rtgw-crds --test generated
 
 # What every change has to pass.
-ci: lint test
+ci: setup lint test
 
 setup:
 	tools/setup.sh
