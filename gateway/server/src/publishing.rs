@@ -12,12 +12,10 @@ use smallvec::SmallVec;
 
 use crate::broker::{Broker, PublishError};
 use crate::intake::{Counts, DATA_BYTES, Origin};
+pub use crate::sources::FindRule;
 
 /// What RFC 3339 can print: years 0000 to 9999, as milliseconds since the Unix epoch.
 const TIMESTAMPS: std::ops::RangeInclusive<i64> = -62_167_219_200_000..=253_402_300_799_999;
-
-/// Finds the first channel rule that fits a name.
-pub type FindRule = Arc<dyn Fn(&ChannelName) -> Option<RuleIx> + Send + Sync>;
 
 type Channels = SmallVec<[ChannelName; 1]>;
 type Rules = SmallVec<[RuleIx; 1]>;

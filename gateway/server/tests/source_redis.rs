@@ -8,11 +8,12 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use rtgw::sources::{
-    Address, Arrived, Mapped, Mapping, RedisPubSub, SourceSink, SourceStatus, Subscriptions,
-};
-use rtgw_config::checked::{RedisAddress, Secret, SourcePattern};
+use rtgw::expressions::{DropReason, Mapped, SourceMessage};
+use rtgw::sources::{Address, Mapping, RedisPubSub, SourceSink, SourceStatus, Subscriptions, mapping};
+use rtgw_config::checked::{PublishChannels, PublishRule, RedisAddress, Secret, SourcePattern};
+use rtgw_config::expression::Expression;
 use rtgw_config::pattern::Pattern;
+use rtgw_config::template::Template;
 use rtgw_hub::GapScope;
 use rtgw_model::{ChannelName, GapReason, Publication, RuleIx};
 use support::redis::Redis;
@@ -125,15 +126,15 @@ fn jobs() -> Subscriptions {
 
 /// The data is the payload; where there are captures, their values stand in front.
 fn pass() -> Mapping {
-    Arc::new(|arrived: &Arrived<'_>| {
+    Arc::new(|message: SourceMessage<'_>| {
         let mut text: String =
-            arrived.params.iter().map(|(name, value)| format!("{name}={value} ")).collect();
-        text.push_str(&String::from_utf8_lossy(arrived.payload));
+            message.origin.params.iter().map(|(name, value)| format!("{name}={value} ")).collect();
+        text.push_str(&String::from_utf8_lossy(message.payload));
         mapped(text)
     })
 }
 
-fn mapped(text: String) -> Mapped {
+fn mapped(text: String) -> Result<Mapped, DropReason> {
     let publication = Publication {
         channels: [ChannelName::parse("jobs").unwrap()].into_iter().collect(),
         event: "e".into(),
@@ -144,7 +145,7 @@ fn mapped(text: String) -> Mapped {
         priority: None,
         except: None,
     };
-    Mapped::Publication { publication, rules: [RuleIx(1)].into_iter().collect(), skipped: 0 }
+    Ok(Mapped { publication, rules: [RuleIx(1)].into_iter().collect(), skipped: 0 })
 }
 
 /// Publishes all at once, on one connection.
@@ -308,11 +309,14 @@ async fn overflow_drops_the_newest_and_tells_the_gap_in_its_place() {
     let open = Arc::new(AtomicBool::new(false));
     let mapping: Mapping = Arc::new({
         let open = Arc::clone(&open);
-        move |arrived: &Arrived<'_>| {
-            while !open.load(Ordering::SeqCst) {
-                std::thread::sleep(Duration::from_millis(1));
-            }
-            mapped(String::from_utf8_lossy(&arrived.payload[..2]).into_owned())
+        move |message: SourceMessage<'_>| {
+            // Far longer than any expression may take, so the worker thread is given up meanwhile.
+            tokio::task::block_in_place(|| {
+                while !open.load(Ordering::SeqCst) {
+                    std::thread::sleep(Duration::from_millis(1));
+                }
+            });
+            mapped(String::from_utf8_lossy(&message.payload[..2]).into_owned())
         }
     });
     let mut source = Source::of(&redis, jobs(), mapping, None);
@@ -337,11 +341,11 @@ async fn bad_messages_are_counted_and_hurt_nobody() {
     let calls = Arc::new(AtomicU64::new(0));
     let mapping: Mapping = Arc::new({
         let calls = Arc::clone(&calls);
-        move |arrived: &Arrived<'_>| {
+        move |message: SourceMessage<'_>| {
             calls.fetch_add(1, Ordering::SeqCst);
-            match &arrived.payload[..] {
+            match &message.payload[..] {
                 b"panic" => panic!("a fault of a library"),
-                b"bad" => Mapped::Dropped("no_rule"),
+                b"bad" => Err(DropReason::NoRule),
                 payload => mapped(payload.len().to_string()),
             }
         }
@@ -361,4 +365,29 @@ async fn bad_messages_are_counted_and_hurt_nobody() {
     assert_eq!(calls.load(Ordering::SeqCst), 4, "what is too large is not mapped");
     let errors = source.status.errors();
     assert_eq!(errors.into_iter().collect::<Vec<_>>(), [("internal", 1), ("no_rule", 1), ("too_large", 1)]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn rules_of_the_manifest_map_what_redis_brings() {
+    let redis = Redis::start();
+    let rule = PublishRule {
+        when: Some(Expression::compile("has(msg.job_id)").unwrap()),
+        channels: PublishChannels::List(vec![Template::parse("{source.channel}:{msg.job_id}").unwrap()]),
+        event: None,
+        data: Some(Expression::compile("{'type': 'job_update', 'status': msg.status}").unwrap()),
+        tags: std::collections::BTreeMap::new(),
+        timestamp: None,
+        priority: None,
+    };
+    let find: rtgw::sources::FindRule =
+        Arc::new(|channel| (channel.as_str() == "jobs:7").then_some(RuleIx(1)));
+    let mut source = Source::of(&redis, jobs(), mapping(&[rule], find), None);
+    source.until(|status| status.up()).await;
+    for message in
+        ["{\"job_id\":8,\"status\":\"lost\"}", "{}", "no json", "{\"job_id\":7,\"status\":\"done\"}"]
+    {
+        redis.cli(&["PUBLISH", "jobs", message]);
+    }
+    assert_eq!(source.next().await, publication("{\"type\":\"job_update\",\"status\":\"done\"}"));
+    assert_eq!((error(&source.status, "no_channel"), error(&source.status, "no_rule")), (1, 2));
 }

@@ -12,14 +12,15 @@ mod subscriptions;
 use std::sync::Arc;
 
 pub use address::{Address, AddressError, choose};
-use bytes::Bytes;
 pub use concern::concerned;
 pub use redis_pubsub::RedisPubSub;
+use rtgw_config::checked::PublishRule;
 use rtgw_hub::GapScope;
-use rtgw_model::{GapReason, Publication, RuleIx, Timestamp};
-use smallvec::SmallVec;
+use rtgw_model::{ChannelName, GapReason, Publication, RuleIx};
 pub use status::SourceStatus;
 pub use subscriptions::Subscriptions;
+
+use crate::expressions::{DropReason, Mapped, MappingRules, SourceMessage};
 
 /// Where a source delivers. Calls of one source keep their order and never wait.
 pub trait SourceSink: Send + Sync {
@@ -29,34 +30,14 @@ pub trait SourceSink: Send + Sync {
     fn gap(&self, scope: GapScope, reason: GapReason);
 }
 
-/// A message of a source, before it is mapped.
-#[derive(Clone, Copy, Debug)]
-pub struct Arrived<'a> {
-    /// The source's name for where it came from, such as a Redis channel.
-    pub channel: &'a str,
-    /// What the source's pattern captured of it.
-    pub params: &'a [(&'a str, &'a str)],
-    /// What came.
-    pub payload: &'a Bytes,
-    /// When it came.
-    pub heard: Timestamp,
-}
-
-/// What became of a message.
-#[derive(Clone, Debug, PartialEq)]
-pub enum Mapped {
-    /// It goes out.
-    Publication {
-        /// Without an id.
-        publication: Publication,
-        /// The rules of its channels.
-        rules: SmallVec<[RuleIx; 1]>,
-        /// How many channels were left out because their template failed or nothing declares them.
-        skipped: usize,
-    },
-    /// It does not; the word is a label of metrics, from a fixed table.
-    Dropped(&'static str),
-}
+/// Finds the first channel rule that fits a name.
+pub type FindRule = Arc<dyn Fn(&ChannelName) -> Option<RuleIx> + Send + Sync>;
 
 /// Turns messages into publications; it only computes, on a thread with 8 MiB of stack.
-pub type Mapping = Arc<dyn Fn(&Arrived<'_>) -> Mapped + Send + Sync>;
+pub type Mapping = Arc<dyn Fn(SourceMessage<'_>) -> Result<Mapped, DropReason> + Send + Sync>;
+
+/// The mapping that a source's `publish` rules describe.
+pub fn mapping(publish: &[PublishRule], find_rule: FindRule) -> Mapping {
+    let rules = MappingRules::new(publish);
+    Arc::new(move |message| rules.map(message, &*find_rule))
+}

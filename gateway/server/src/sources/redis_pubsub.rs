@@ -20,7 +20,8 @@ use super::backoff::Backoff;
 use super::queue::{Item, Message, Queue, Session};
 use super::status::SourceStatus;
 use super::subscriptions::Subscriptions;
-use super::{Arrived, Mapped, Mapping, SourceSink};
+use super::{Mapping, SourceSink};
+use crate::expressions::{DropReason, Mapped, Origin, SourceMessage};
 
 /// Largest message.
 const MESSAGE_BYTES: usize = 1024 * 1024;
@@ -30,8 +31,10 @@ const PATIENCE: Duration = Duration::from_secs(2);
 const HEALTH_INTERVAL: Duration = Duration::from_secs(1);
 /// A connection that held so long was good: the next loss starts with the shortest delay.
 const SETTLED: Duration = Duration::from_secs(5);
-/// Messages mapped before other tasks get their turn.
-const TURN: usize = 64;
+/// Messages taken from the queue at once.
+const BATCH: usize = 64;
+/// Mapping gives other tasks their turn after so long: the connection's reader may wait on the same thread.
+const TURN: Duration = Duration::from_millis(1);
 /// Between two log lines of the same trouble.
 const QUIET: Duration = Duration::from_secs(30);
 
@@ -207,10 +210,16 @@ impl RedisPubSub {
     async fn deliver(&self, queue: &Queue) {
         let mut log = Quiet::default();
         loop {
-            for item in queue.take(TURN).await {
+            let items = queue.take(BATCH).await;
+            let mut turn = Instant::now();
+            for item in items {
                 match item {
                     Item::Gap(reason) => self.sink.gap(self.concerned.clone(), reason),
                     Item::Message(message) => self.deliver_one(&message, &mut log),
+                }
+                if turn.elapsed() >= TURN {
+                    tokio::task::yield_now().await;
+                    turn = Instant::now();
                 }
             }
             tokio::task::yield_now().await;
@@ -220,11 +229,11 @@ impl RedisPubSub {
     fn deliver_one(&self, message: &Message, log: &mut Quiet) {
         let reason = match self.map(message) {
             None => return,
-            Some(Mapped::Publication { publication, rules, skipped }) => {
+            Some(Ok(Mapped { publication, rules, skipped })) => {
                 self.status.count_published(skipped);
                 return self.sink.publication(self.index, &rules, publication);
             }
-            Some(Mapped::Dropped(reason)) => reason,
+            Some(Err(reason)) => reason,
         };
         self.status.count_error(reason);
         if log.speaks(reason) {
@@ -234,18 +243,17 @@ impl RedisPubSub {
     }
 
     /// `None` for what is not ours: another subscription takes it, or the glob fits more than the pattern.
-    fn map(&self, message: &Message) -> Option<Mapped> {
-        let (Ok(channel), Ok(glob)) = (
-            std::str::from_utf8(&message.channel),
-            message.glob.as_deref().map(std::str::from_utf8).transpose(),
-        ) else {
-            return Some(Mapped::Dropped("not_text"));
+    fn map(&self, message: &Message) -> Option<Result<Mapped, &'static str>> {
+        let glob = message.glob.as_deref().map(std::str::from_utf8).transpose();
+        let (Ok(channel), Ok(glob)) = (std::str::from_utf8(&message.channel), glob) else {
+            return Some(Err(DropReason::NotText.as_str()));
         };
         let params = self.subscriptions.bind(channel, glob)?;
-        let arrived = Arrived { channel, params: &params, payload: &message.payload, heard: message.heard };
+        let origin = Origin { channel, params: &params, headers: &[] };
+        let message = SourceMessage { origin, payload: &message.payload, heard: message.heard };
         // Expressions come from people and run in a library: a fault there costs this message, not the source.
-        let mapped = catch_unwind(AssertUnwindSafe(|| (self.mapping)(&arrived)));
-        Some(mapped.unwrap_or(Mapped::Dropped("internal")))
+        let mapped = catch_unwind(AssertUnwindSafe(|| (self.mapping)(message)));
+        Some(mapped.map_or(Err("internal"), |mapped| mapped.map_err(DropReason::as_str)))
     }
 }
 
