@@ -32,6 +32,7 @@ bench:
 # Rewrites what is generated from the code; a test fails where that was forgotten.
 generate:
 	RTGW_GENERATE=1 $(CARGO) test -q -p rtgw-crds --test generated
+	RTGW_GENERATE=1 $(CARGO) test -q -p rtgw --test generated
 
 # What every change has to pass.
 ci: setup lint test

@@ -21,18 +21,22 @@ const PROBE_WAIT: Duration = Duration::from_secs(2);
 const BROKER: &str = "broker";
 
 /// The pod's state as the outside asks for it.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub struct Readiness {
     proven: AtomicBool,
     draining: AtomicBool,
     state: Mutex<State>,
 }
 
-#[derive(Debug, Default)]
+#[derive(Default)]
 struct State {
     degraded: BTreeSet<String>,
+    watched: Vec<(String, Works)>,
     probe: Option<Duration>,
 }
+
+/// Says whether a part works; cheap.
+type Works = Box<dyn Fn() -> bool + Send + Sync>;
 
 /// An answer of `/readyz`.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
@@ -51,7 +55,12 @@ impl Readiness {
         Arc::default()
     }
 
-    /// Marks a part as not working: `broker`, `source:NAME`.
+    /// Asks `works` from now on whether a part such as `source:NAME` works.
+    pub fn watch(&self, part: String, works: impl Fn() -> bool + Send + Sync + 'static) {
+        self.state.lock().watched.push((part, Box::new(works)));
+    }
+
+    /// Marks a part as not working.
     pub fn degrade(&self, part: &str) {
         if self.state.lock().degraded.insert(part.to_owned()) {
             warn!(part, "degraded");
@@ -98,7 +107,10 @@ impl Readiness {
     /// The answer of now.
     pub fn verdict(&self) -> Verdict {
         let draining = self.draining();
-        let degraded = self.state.lock().degraded.iter().cloned().collect();
+        let state = self.state.lock();
+        let watched = state.watched.iter().filter(|(_, works)| !works()).map(|(part, _)| part.clone());
+        let degraded = state.degraded.iter().cloned().chain(watched).collect();
+        drop(state);
         Verdict { ready: self.proven() && !draining, draining, degraded }
     }
 
@@ -139,7 +151,8 @@ mod tests {
     #[test]
     fn ready_after_the_first_probe_whatever_is_degraded_until_the_drain() {
         let readiness = Readiness::new();
-        readiness.degrade("source:jobs");
+        readiness.watch("source:jobs".into(), || false);
+        readiness.watch("source:other".into(), || true);
         assert!(!readiness.verdict().ready);
         readiness.probed(Duration::from_millis(1));
         let verdict = readiness.verdict();

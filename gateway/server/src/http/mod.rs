@@ -1,7 +1,6 @@
 //! HTTP: the public listener with its upgrades, stats and health, and the internal listener beside it.
 
 mod accept;
-mod admission;
 mod connection;
 mod cors;
 mod endpoint;
@@ -13,7 +12,6 @@ mod response;
 mod upgrade;
 mod variants;
 
-pub use admission::Admission;
 pub use internal::{Internal, InternalParts};
 pub use public::{Public, PublicParts};
 pub use variants::{EndpointVariants, variants};

@@ -82,7 +82,7 @@ async fn stats(
         let Some(ip) = ip else {
             return response::refused(&Refusal::new(500, "internal", "a fault of the server"));
         };
-        if let Err(refusal) = public.parts.admission.authenticate(&upgrade::request_of(parts, index, ip)) {
+        if let Err(refusal) = public.parts.admitter.authenticate(&upgrade::request_of(parts, index, ip)) {
             return response::refused(&refusal);
         }
     }

@@ -14,12 +14,12 @@ use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
 use super::accept::accept;
-use super::admission::Admission;
 use super::connection::{self, serve};
 use super::endpoint::Door;
 use super::pages::{self, Page};
 use super::variants::EndpointVariants;
 use super::{response, upgrade};
+use crate::auth::Admitter;
 use crate::limits::{Connections, HandshakeRate, Users};
 use crate::metrics::{Handshakes, Reports};
 use crate::readiness::Readiness;
@@ -33,7 +33,7 @@ pub struct PublicParts {
     /// The variants of its endpoints.
     pub variants: Vec<EndpointVariants>,
     /// Who may come in.
-    pub admission: Arc<dyn Admission>,
+    pub admitter: Arc<Admitter>,
     /// The shards, by index.
     pub inboxes: Box<[Arc<dyn Inbox>]>,
     /// The shards' numbers.

@@ -61,7 +61,7 @@ pub(super) fn upgrade(public: &Public, index: usize, request: Request<Body>) -> 
             return not_a_handshake(refusal);
         }
     };
-    match admit(public, door, &accepted, request_of(parts, index, visitor.ip)) {
+    match admit(public, door, &accepted, &request_of(parts, index, visitor.ip)) {
         Ok(adoption) => {
             count(ACCEPTED);
             visitor.become_after_101(Successor::Session(Box::new(adoption)));
@@ -98,10 +98,10 @@ fn admit(
     public: &Public,
     door: &Door,
     accepted: &Accepted,
-    request: ConnectRequest,
+    request: &ConnectRequest,
 ) -> Result<Adoption, Refusal> {
     let parts = &public.parts;
-    parts.admission.origin(&request)?;
+    parts.admitter.origin(request)?;
     if public.rate.as_ref().is_some_and(|rate| !rate.take()) {
         return Err(unavailable(
             "busy",
@@ -111,7 +111,7 @@ fn admit(
     let full = || unavailable("full", "this pod holds as many connections as it may; try later");
     let place = parts.connections.take().ok_or_else(full)?;
     let inbox = parts.inboxes.get(usize::from(place.shard())).ok_or_else(internal)?;
-    let Admitted { key, principal, auto, greeting } = parts.admission.admit(request)?;
+    let Admitted { key, principal, auto, greeting } = parts.admitter.admit(request)?;
     let window = accepted.deflate.map(|deflate| deflate.window);
     let user = parts.users.enter(&principal.user);
     let admission = Admission {

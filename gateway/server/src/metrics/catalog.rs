@@ -138,6 +138,12 @@ pub(super) const CATALOG: &[Metric] = &[
             }
         },
     ),
+    counter(
+        "rtgw_source_errors_total",
+        &["source", "reason"],
+        "Lost connections of a source, and messages that did not become a publication",
+        Scrape::source_errors,
+    ),
     Metric {
         name: "rtgw_config_revision_info",
         kind: Kind::Info,

@@ -18,6 +18,7 @@ use scrape::{Names, Scrape};
 use crate::intake::Counts;
 use crate::limits::Connections;
 use crate::readiness::Readiness;
+use crate::sources::SourceStatus;
 
 /// The media type of [`Metrics::text`].
 pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
@@ -34,6 +35,8 @@ pub struct MetricsParts {
     pub connections: Arc<Connections>,
     /// What came in.
     pub counts: Arc<Counts>,
+    /// How the sources are doing, in the order of the configuration.
+    pub sources: Vec<Arc<SourceStatus>>,
     /// The pod's state.
     pub readiness: Arc<Readiness>,
 }
@@ -61,6 +64,7 @@ impl Metrics {
             reports: self.parts.reports.fresh().await,
             handshakes: self.parts.handshakes.counts(),
             counts: Arc::clone(&self.parts.counts),
+            source_errors: self.parts.sources.iter().map(|source| source.errors()).collect(),
             capacity: self.parts.connections.capacity(),
             broker_up: self.parts.readiness.delivering(),
             draining: self.parts.readiness.draining(),

@@ -49,6 +49,7 @@ pub(super) struct Scrape {
     pub(super) reports: Arc<[ShardReport]>,
     pub(super) handshakes: Vec<BTreeMap<&'static str, u64>>,
     pub(super) counts: Arc<Counts>,
+    pub(super) source_errors: Vec<BTreeMap<&'static str, u64>>,
     pub(super) capacity: u32,
     pub(super) broker_up: bool,
     pub(super) draining: bool,
@@ -187,6 +188,14 @@ impl Scrape {
         }
     }
 
+    pub(super) fn source_errors(&self, out: &mut Samples) {
+        for (name, errors) in self.names.sources.iter().zip(&self.source_errors) {
+            for (reason, value) in errors {
+                out.add([name, reason], *value);
+            }
+        }
+    }
+
     pub(super) fn handshakes(&self, out: &mut Samples) {
         for (index, results) in self.handshakes.iter().enumerate() {
             for (result, value) in results {
@@ -221,21 +230,21 @@ fn write(metric: &Metric, samples: &Samples, mut encoder: MetricEncoder<'_>) -> 
         let labels: Vec<(&str, &str)> =
             metric.labels.iter().copied().zip(values.iter().map(String::as_str)).collect();
         let labels = labels.as_slice();
-        if metric.kind == Kind::Info {
-            encoder.encode_info(&labels)?;
-            continue;
-        }
-        let mut sample = encoder.encode_family(&labels)?;
-        match (metric.kind, *value) {
-            (Kind::Counter, Value::Whole(value)) => {
-                sample.encode_counter::<NoLabelSet, _, u64>(&value, None)?;
-            }
-            (Kind::Counter, Value::Real(value)) => {
-                sample.encode_counter::<NoLabelSet, _, u64>(&value, None)?;
-            }
-            (_, Value::Whole(value)) => sample.encode_gauge(&value)?,
-            (_, Value::Real(value)) => sample.encode_gauge(&value)?,
+        match metric.kind {
+            Kind::Info => encoder.encode_info(&labels)?,
+            // A set without labels would be written as empty braces.
+            kind if labels.is_empty() => write_value(kind, *value, &mut encoder)?,
+            kind => write_value(kind, *value, &mut encoder.encode_family(&labels)?)?,
         }
     }
     Ok(())
+}
+
+fn write_value(kind: Kind, value: Value, encoder: &mut MetricEncoder<'_>) -> Result<(), std::fmt::Error> {
+    match (kind, value) {
+        (Kind::Counter, Value::Whole(value)) => encoder.encode_counter::<NoLabelSet, _, u64>(&value, None),
+        (Kind::Counter, Value::Real(value)) => encoder.encode_counter::<NoLabelSet, _, u64>(&value, None),
+        (_, Value::Whole(value)) => encoder.encode_gauge(&value),
+        (_, Value::Real(value)) => encoder.encode_gauge(&value),
+    }
 }

@@ -8,13 +8,13 @@ use axum::extract::State;
 use bytes::Bytes;
 use http::{Response, StatusCode};
 use http_body_util::{BodyExt, LengthLimitError, Limited};
-use jiff::Timestamp as Clock;
 use rtgw_model::Timestamp;
 use serde::Serialize;
 
 use super::Internal;
 use super::draft::{self, BadBody, Channels};
 use crate::broker::PublishError;
+use crate::clock;
 use crate::http::response;
 use crate::intake::Origin;
 use crate::publishing::{Checked, Draft, Invalid};
@@ -70,7 +70,7 @@ fn answer<T: Serialize>(outcome: Result<T, Refusal>) -> Response<Body> {
 
 async fn single(internal: &Internal, body: Body, channels: Channels) -> Result<Outcome, Refusal> {
     let draft = draft::one(&read(body).await?, channels).map_err(|error| bad_request(&error))?;
-    let checked = check(internal, draft, now()).map_err(|error| bad_request(&error))?;
+    let checked = check(internal, draft, clock::wall()).map_err(|error| bad_request(&error))?;
     let publisher = &internal.parts.publisher;
     let id = publisher.publish(Origin::Api, checked).await.map_err(|error| unavailable(&error))?;
     Ok(Outcome::Published { id: id.to_string() })
@@ -78,7 +78,7 @@ async fn single(internal: &Internal, body: Body, channels: Channels) -> Result<O
 
 async fn several(internal: &Internal, body: Body) -> Result<Results, Refusal> {
     let drafts = draft::many(&read(body).await?, BATCH).map_err(|error| bad_request(&error))?;
-    let now = now();
+    let now = clock::wall();
     let mut checked = Vec::with_capacity(drafts.len());
     for (index, draft) in drafts.into_iter().enumerate() {
         let inside =
@@ -98,10 +98,6 @@ async fn several(internal: &Internal, body: Body) -> Result<Results, Refusal> {
 fn check(internal: &Internal, draft: Draft, now: Timestamp) -> Result<Checked, BadBody> {
     let invalid = |Invalid { path, problem }| BadBody { path, problem: problem.to_string() };
     internal.parts.publisher.check(draft, now).map_err(invalid)
-}
-
-fn now() -> Timestamp {
-    Timestamp(Clock::now().as_millisecond())
 }
 
 async fn read(body: Body) -> Result<Bytes, Refusal> {
