@@ -15,7 +15,7 @@ use super::flush::{CORK_BYTES, Traffic};
 use super::handoff::{Handoff, Outward, ShardInput, ShardReport};
 use super::inbox::{Load, ShardInbox, weight};
 use super::linger::Linger;
-use super::read::{Chunk, READ_BYTES};
+use super::read::{Chunk, READ_BYTES, Ready};
 use super::settings::Settings;
 use super::socket::{self, Flag, Sockets};
 
@@ -35,8 +35,7 @@ pub(super) struct EventLoop {
     pub(super) sockets: Sockets,
     pub(super) linger: Linger,
     pub(super) traffic: Traffic,
-    /// Sockets to read: those with an event, those with more than a turn's share, those that may go on after a pause.
-    pub(super) ready: VecDeque<ConnectionId>,
+    pub(super) ready: Ready,
     /// Sockets whose peer was gone when they were written.
     pub(super) dead: Vec<ConnectionId>,
     /// The one read buffer.
@@ -83,7 +82,7 @@ impl EventLoop {
             sockets: Sockets::default(),
             linger: Linger::default(),
             traffic: Traffic::new(settings.endpoints),
-            ready: VecDeque::new(),
+            ready: Ready::default(),
             dead: Vec::new(),
             scratch: vec![0; READ_BYTES],
             cork: Vec::with_capacity(2 * CORK_BYTES),
@@ -162,12 +161,11 @@ impl EventLoop {
         }
         if event.is_readable() || event.is_read_closed() || event.is_error() {
             socket.set(Flag::Readable, true);
+            self.ready.add(id, socket);
             // A socket that is not read now would not find out that it was reset.
-            let deaf = socket.has(Flag::Deaf) || !self.hub.may_read(id);
-            if deaf && (event.is_error() || event.is_write_closed()) {
+            let reset = event.is_error() || event.is_write_closed();
+            if reset && (socket.has(Flag::Deaf) || !self.hub.may_read(id)) {
                 self.gone(now, id);
-            } else {
-                self.queue(id);
             }
         }
     }
@@ -239,10 +237,8 @@ impl EventLoop {
                 Effect::Resume(id) => {
                     if let Some(socket) = self.sockets.get(id)
                         && (socket.has(Flag::Paused) || socket.has(Flag::Readable))
-                        && !socket.has(Flag::Queued)
                     {
-                        socket.set(Flag::Queued, true);
-                        self.ready.push_back(id);
+                        self.ready.add(id, socket);
                     }
                 }
             }

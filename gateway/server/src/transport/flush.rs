@@ -95,18 +95,17 @@ impl EventLoop {
     }
 
     fn flush_one(&mut self, now: Now, id: ConnectionId) {
-        let Some(endpoint) = self.sockets.endpoint(id) else { return };
+        let Some((socket, profile)) = self.sockets.get_with_profile(id) else { return };
         loop {
             self.cork.clear();
             let fill = self.hub.fill(id, &mut self.cork);
-            let Some(socket) = self.sockets.get(id) else { return };
             let piece: &[u8] = match &fill {
                 Fill::Empty => return,
                 Fill::Finished => return self.finish(now, id, Bytes::new()),
                 Fill::Cork => &self.cork,
                 Fill::Direct(piece) => piece,
             };
-            match self.traffic.send(endpoint, &mut socket.stream, piece) {
+            match self.traffic.send(profile.endpoint, &mut socket.stream, piece) {
                 Sent::All => {}
                 Sent::Part(sent) => {
                     let rest = match fill {
@@ -124,8 +123,7 @@ impl EventLoop {
     /// Answers a client's close frame and ends the session: what waits goes first as far as the socket takes it, a frame
     /// begun is completed, then comes a close with the client's own code (RFC 6455 section 5.5.1).
     pub(super) fn answer_close(&mut self, now: Now, id: ConnectionId, code: Option<u16>) {
-        let Some(endpoint) = self.sockets.endpoint(id) else { return };
-        let Some(socket) = self.sockets.get(id) else { return };
+        let Some((socket, profile)) = self.sockets.get_with_profile(id) else { return };
         if socket.has(Flag::Blocked) {
             socket.set(Flag::Blocked, false);
             self.hub.writable(id);
@@ -139,7 +137,6 @@ impl EventLoop {
         while rest.is_empty() && !answered {
             self.cork.clear();
             let fill = self.hub.fill(id, &mut self.cork);
-            let Some(socket) = self.sockets.get(id) else { return };
             let piece: &[u8] = match &fill {
                 Fill::Finished => return self.finish(now, id, Bytes::new()),
                 Fill::Empty => {
@@ -149,7 +146,7 @@ impl EventLoop {
                 Fill::Cork => &self.cork,
                 Fill::Direct(piece) => piece,
             };
-            match self.traffic.send(endpoint, &mut socket.stream, piece) {
+            match self.traffic.send(profile.endpoint, &mut socket.stream, piece) {
                 Sent::All => {}
                 Sent::Part(sent) => rest.extend_from_slice(&piece[sent..]),
                 Sent::Dead => return self.end(now, id, Some(ended_with)),

@@ -1,6 +1,7 @@
 //! From a socket's bytes to inputs of the state machine.
 
 use std::borrow::Cow;
+use std::collections::VecDeque;
 use std::io::{ErrorKind, Read};
 use std::time::{Duration, Instant};
 
@@ -12,7 +13,7 @@ use rtgw_protocol::websocket::{Flow, Incoming, Progress, Violation};
 
 use super::event_loop::EventLoop;
 use super::handoff::SocketProtocol;
-use super::socket::Flag;
+use super::socket::{Flag, Socket};
 
 /// One read of a socket, and all that one socket may take of a turn.
 pub(super) const READ_BYTES: usize = 64 << 10;
@@ -22,22 +23,30 @@ const READ_TIME: Duration = Duration::from_millis(4);
 /// So many sockets are read between two looks at the clock.
 const CLOCK_EVERY: usize = 32;
 
-impl EventLoop {
-    /// Puts the socket into the list of those to read, once.
-    pub(super) fn queue(&mut self, id: ConnectionId) {
-        if let Some(socket) = self.sockets.get(id)
-            && !socket.has(Flag::Queued)
-        {
+/// The sockets to read: those with an event, those with more than a turn's share, those that may go on after a pause.
+#[derive(Default)]
+pub(super) struct Ready(VecDeque<ConnectionId>);
+
+impl Ready {
+    /// Appends the socket, unless it is in the list.
+    pub(super) fn add(&mut self, id: ConnectionId, socket: &mut Socket) {
+        if !socket.has(Flag::Queued) {
             socket.set(Flag::Queued, true);
-            self.ready.push_back(id);
+            self.0.push_back(id);
         }
     }
 
+    pub(super) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+}
+
+impl EventLoop {
     /// Reads the sockets that were ready when the turn began, as far as the turn's time goes.
     pub(super) fn read_ready(&mut self, now: Now) {
         let start = Instant::now();
-        for count in 1..=self.ready.len() {
-            let Some(id) = self.ready.pop_front() else { break };
+        for count in 1..=self.ready.0.len() {
+            let Some(id) = self.ready.0.pop_front() else { break };
             self.read(now, id);
             if count % CLOCK_EVERY == 0 && start.elapsed() >= READ_TIME {
                 break;
@@ -70,12 +79,12 @@ impl EventLoop {
                 // stream may have come before, and its event is spent.
                 let more = count == self.scratch.len() || socket.has(Flag::PeerClosed);
                 socket.set(Flag::Readable, more);
+                if more {
+                    self.ready.add(id, socket);
+                }
                 let mut scratch = std::mem::take(&mut self.scratch);
                 self.decode(now, id, Chunk::New(&mut scratch[..count]));
                 self.scratch = scratch;
-                if more {
-                    self.queue(id);
-                }
             }
             Err(error) if error.kind() == ErrorKind::WouldBlock => socket.set(Flag::Readable, false),
             Ok(_) | Err(_) => self.gone(now, id),
@@ -84,10 +93,8 @@ impl EventLoop {
 
     /// Decodes bytes that came with the handoff or from the socket.
     pub(super) fn decode(&mut self, now: Now, id: ConnectionId, bytes: Chunk<'_>) {
-        let Some(socket) = self.sockets.get(id) else { return };
-        let mut decoder = std::mem::take(&mut socket.decoder);
-        let number = socket.profile();
-        let profile = self.sockets.profile(number);
+        let Some((socket, profile)) = self.sockets.get_with_profile(id) else { return };
+        let decoder = &mut socket.decoder;
         let mut ear =
             Ear { hub: &mut self.hub, now, id, protocol: profile.protocol, heard: false, ending: None };
         let mut on = |incoming: Incoming<'_>| ear.hear(incoming);
@@ -102,8 +109,6 @@ impl EventLoop {
         if !heard {
             self.hub.handle(now, Input::Heard(id));
         }
-        let Some(socket) = self.sockets.get(id) else { return };
-        socket.decoder = decoder;
         socket.set(Flag::Paused, matches!(outcome, Ok(Progress::Paused)));
         match (outcome, ending) {
             (Err(violation), _) => self.violated(now, id, violation),

@@ -70,11 +70,6 @@ impl Socket {
             self.flags &= !(flag as u8);
         }
     }
-
-    /// Which [`Profile`] it shares.
-    pub(super) fn profile(&self) -> u16 {
-        self.profile
-    }
 }
 
 /// What the sockets of an endpoint have in common, kept once.
@@ -123,6 +118,11 @@ impl Sockets {
         let id = open(handoff.opening);
         let slot = id.slot as usize;
         if slot >= self.slots.len() {
+            // Doubling would leave up to half of the records empty for good.
+            let more = (slot + 1 - self.slots.len()).max(self.slots.len() / 8).max(64);
+            if slot >= self.slots.capacity() {
+                self.slots.reserve_exact(more);
+            }
             self.slots.resize_with(slot + 1, || None);
         }
         self.count += 1;
@@ -164,15 +164,11 @@ impl Sockets {
         Some((ConnectionId { shard, slot, generation: socket.generation }, socket))
     }
 
-    /// The endpoint that the connection came in by.
-    pub(super) fn endpoint(&mut self, id: ConnectionId) -> Option<EndpointIx> {
-        let number = self.get(id)?.profile;
-        Some(self.profile(number).endpoint)
-    }
-
-    /// What the socket shares with others.
-    pub(super) fn profile(&self, number: u16) -> Profile {
-        self.profiles[usize::from(number)].0
+    /// The same with what it shares with others.
+    pub(super) fn get_with_profile(&mut self, id: ConnectionId) -> Option<(&mut Socket, &Profile)> {
+        let socket = self.slots.get_mut(id.slot as usize)?.as_mut()?;
+        let profile = &self.profiles[usize::from(socket.profile)].0;
+        (socket.generation == id.generation).then_some((socket, profile))
     }
 
     /// Takes the socket out; its permit is given back, the stream lives as long as the caller holds it.
