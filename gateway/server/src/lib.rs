@@ -15,6 +15,7 @@ pub mod limits;
 pub mod manifests;
 pub mod metrics;
 pub mod publishing;
+pub mod questions;
 pub mod readiness;
 pub mod refusal;
 pub mod rules;
