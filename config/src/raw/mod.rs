@@ -31,6 +31,7 @@ pub const VERSION: u32 = 1;
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Config {
     /// Version of this format.
+    #[schemars(range(min = 1, max = 1_000_000))]
     pub version: u32,
     /// Generation of the object it was made from; a gateway ignores lower ones.
     pub generation: u64,
