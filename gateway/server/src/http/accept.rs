@@ -10,8 +10,12 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tracing::{error, warn};
 
+use crate::telemetry::Repeated;
+
 /// How long the loop waits after an error that the next attempt would meet again (no file descriptors, no memory).
 const PAUSE: Duration = Duration::from_millis(100);
+/// How often that is logged at most.
+const WARN_EVERY: Duration = Duration::from_secs(10);
 
 /// Accepts from `listener` until `stop`, then waits until every connection has ended. At most `most` connections are served at
 /// once; more wait in the kernel's backlog. Dropping the future ends all of them.
@@ -22,6 +26,7 @@ where
 {
     let places = Arc::new(Semaphore::new(most));
     let mut connections = JoinSet::new();
+    let warnings = Repeated::new(WARN_EVERY);
     loop {
         let place = tokio::select! {
             biased;
@@ -29,7 +34,7 @@ where
             place = Arc::clone(&places).acquire_owned() => place,
         };
         let Ok(place) = place else { break };
-        let Some((stream, peer)) = next(&listener, &stop, &mut connections).await else { break };
+        let Some((stream, peer)) = next(&listener, &stop, &mut connections, &warnings).await else { break };
         spawn(&mut connections, place, serve(stream, peer));
     }
     drop(listener);
@@ -53,6 +58,7 @@ async fn next(
     listener: &TcpListener,
     stop: &CancellationToken,
     connections: &mut JoinSet<()>,
+    warnings: &Repeated,
 ) -> Option<(TcpStream, SocketAddr)> {
     loop {
         tokio::select! {
@@ -63,7 +69,9 @@ async fn next(
                 Ok(connection) => return Some(connection),
                 Err(error) if is_of_one_connection(&error) => {}
                 Err(error) => {
-                    warn!(%error, "cannot accept connections; trying again");
+                    if let Some(held_back) = warnings.pass() {
+                        warn!(%error, held_back, "cannot accept connections; trying again");
+                    }
                     tokio::time::sleep(PAUSE).await;
                 }
             },

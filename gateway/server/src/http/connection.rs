@@ -35,6 +35,8 @@ const GRACE: Duration = Duration::from_secs(10);
 pub(super) struct Visitor {
     /// The client's address.
     pub(super) ip: IpAddr,
+    /// Cancelled once the listener takes nobody any more.
+    pub(super) stop: CancellationToken,
     successor: Arc<Mutex<Option<Successor>>>,
 }
 
@@ -66,7 +68,7 @@ pub(super) async fn serve(
         return;
     }
     let successor = Arc::new(Mutex::new(None));
-    let visitor = Visitor { ip, successor: Arc::clone(&successor) };
+    let visitor = Visitor { ip, stop: stop.clone(), successor: Arc::clone(&successor) };
     let mut connection = http.serve_connection(TokioIo::new(stream), Visit { router, visitor });
     match run(&mut connection, &stop).await {
         Some(Ok(())) => {}

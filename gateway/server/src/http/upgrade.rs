@@ -13,6 +13,7 @@ use rtgw_protocol::websocket::{close, frame, subprotocol};
 use smallvec::SmallVec;
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
+use tokio_util::sync::CancellationToken;
 use tracing::{debug, error};
 
 use super::connection::Visitor;
@@ -61,7 +62,7 @@ pub(super) fn upgrade(public: &Public, index: usize, request: Request<Body>) -> 
             return not_a_handshake(refusal);
         }
     };
-    match admit(public, door, &accepted, &request_of(parts, index, visitor.ip)) {
+    match admit(public, door, &accepted, &visitor.stop, &request_of(parts, index, visitor.ip)) {
         Ok(adoption) => {
             count(ACCEPTED);
             visitor.become_after_101(Successor::Session(Box::new(adoption)));
@@ -98,6 +99,7 @@ fn admit(
     public: &Public,
     door: &Door,
     accepted: &Accepted,
+    stop: &CancellationToken,
     request: &ConnectRequest,
 ) -> Result<Adoption, Refusal> {
     let parts = &public.parts;
@@ -110,6 +112,10 @@ fn admit(
     }
     let full = || unavailable("full", "this pod holds as many connections as it may; try later");
     let place = parts.connections.take().ok_or_else(full)?;
+    // Asked after the place is taken: a drain stops the listener first and counts the places then, so it sees one of the two.
+    if stop.is_cancelled() {
+        return Err(unavailable("draining", "this pod is about to end; connect again"));
+    }
     let inbox = parts.inboxes.get(usize::from(place.shard())).ok_or_else(internal)?;
     let Admitted { key, principal, auto, greeting } = parts.admitter.admit(request)?;
     let window = accepted.deflate.map(|deflate| deflate.window);
