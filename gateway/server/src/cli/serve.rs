@@ -1,0 +1,120 @@
+//! `rtgw serve`: holds sockets until a signal, then drains.
+
+use std::io::IsTerminal;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use anyhow::Context;
+use rtgw_config::checked::{Checked, RedisAddress};
+use tokio_util::sync::CancellationToken;
+
+use super::{Failure, accepted, print_line};
+use crate::drain::Signals;
+use crate::telemetry::{self, LogFormat};
+use crate::wiring::{self, Bound, Options};
+
+/// Expressions are evaluated on the runtime's threads, and their library recurses: deep but bounded trees need this much.
+const STACK_BYTES: usize = 8 << 20;
+
+/// Holds sockets: serves the gateway of a manifest until SIGTERM or Ctrl-C, then closes what is left at a bounded rate.
+///
+/// Example: rtgw serve -f examples/quickstart/gateway.yaml --demo
+#[derive(Debug, clap::Args)]
+pub(super) struct Serve {
+    /// Manifests: a RealtimeGateway and the Secrets it names, in any number of YAML documents; `-` is standard input.
+    #[arg(short, long = "file", value_name = "FILE", required = true)]
+    files: Vec<PathBuf>,
+    /// Which gateway, where the files hold several.
+    #[arg(long, value_name = "GATEWAY")]
+    name: Option<String>,
+    /// The public listener: clients.
+    #[arg(long, value_name = "ADDR:PORT", default_value = "127.0.0.1:8080")]
+    listen: SocketAddr,
+    /// The internal listener: API, console, metrics, probes.
+    #[arg(long, value_name = "ADDR:PORT", default_value = "127.0.0.1:9090")]
+    admin: SocketAddr,
+    /// Use this Redis instead of what the manifest says. A password belongs into the manifest's Secret or the environment.
+    #[arg(long, value_name = "URL", env = "RTGW_REDIS", hide_env_values = true)]
+    redis: Option<String>,
+    /// I/O threads; one per core unless given.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=64))]
+    shards: Option<u16>,
+    /// How logs look; text on a terminal, JSON otherwise.
+    #[arg(long, value_enum, value_name = "FORMAT")]
+    log_format: Option<LogFormat>,
+    /// Publish a few lifelike events per second.
+    #[arg(long)]
+    demo: bool,
+}
+
+impl Serve {
+    pub(super) fn run(self) -> Result<(), Failure> {
+        let redis = self.redis.as_deref().map(redis).transpose()?;
+        let config = accepted(&self.files, self.name.as_deref())?;
+        telemetry::start(config.log_level, self.log_format.unwrap_or_else(LogFormat::detect))?;
+        let options = Options {
+            listen: self.listen,
+            admin: self.admin,
+            redis,
+            shards: self.shards.map(usize::from),
+            demo: self.demo,
+        };
+        let token = first_token(&config);
+        let paths: Vec<String> = config.endpoints.iter().map(|endpoint| endpoint.path.clone()).collect();
+        let bound = wiring::bind(config, options)?;
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .thread_stack_size(STACK_BYTES)
+            .thread_name("runtime")
+            .enable_all()
+            .build()?;
+        let welcome = welcome(&bound, &paths, token)?;
+        runtime.block_on(async {
+            let mut signals = Signals::new()?;
+            let stop = CancellationToken::new();
+            let signalled = stop.clone();
+            tokio::spawn(async move {
+                signals.next().await;
+                signalled.cancel();
+                signals.next().await;
+                tracing::warn!("a second signal: ending at once");
+                std::process::exit(1);
+            });
+            bound.serve(stop, || welcome.iter().for_each(|line| drop(print_line(line)))).await
+        })?;
+        // Blocking tasks, if any are left, must not hold up the end.
+        runtime.shutdown_background();
+        Ok(())
+    }
+}
+
+/// The URL of `--redis`; what is wrong with it is a wrong command line.
+fn redis(url: &str) -> Result<RedisAddress, Failure> {
+    let address = RedisAddress { url: url.to_owned(), password: None };
+    match crate::sources::Address::new(&address) {
+        Ok(_) => Ok(address),
+        Err(error) => Err(Failure::Refused(format!("error: --redis: {error}"))),
+    }
+}
+
+/// A token to paste, where the manifest has a key that signs.
+fn first_token(config: &Checked) -> Option<String> {
+    super::token::sign(config, "demo", &[], std::time::Duration::from_secs(24 * 3600)).ok()
+}
+
+/// What a person needs first. A program that reads stdout gets the same lines; logs are elsewhere.
+fn welcome(bound: &Bound, paths: &[String], token: Option<String>) -> anyhow::Result<Vec<String>> {
+    let public = bound.public()?;
+    let mut lines = Vec::new();
+    if let Some(path) = paths.first() {
+        lines.push(format!("clients   ws://{public}{path}"));
+    }
+    lines.push(format!("console   http://{}/console/", bound.internal()?));
+    if std::io::stdout().is_terminal()
+        && let (Some(token), Some(path)) = (token, paths.first())
+    {
+        lines.push(format!("token     {token}"));
+        let program = std::env::current_exe().context("this program's path")?;
+        lines.push(format!("try       {} subscribe ws://{public}{path}", program.display()));
+    }
+    Ok(lines)
+}

@@ -1,0 +1,244 @@
+//! The only place that knows every part: builds them from a checked configuration and joins them.
+
+mod outward;
+mod sources;
+
+use std::net::{SocketAddr, TcpListener};
+use std::sync::Arc;
+
+use anyhow::{Context, Result};
+use rtgw_config::checked::{Checked, RedisAddress};
+use rtgw_model::Encoder;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::auth::Admitter;
+use crate::broker::{Broker, Memory};
+use crate::demo;
+use crate::drain::Drain;
+use crate::http::{Internal, InternalParts, Public, PublicParts, variants};
+use crate::intake::{Counts, Intake, Interests};
+use crate::limits::{Connections, Users, capacity, open_files};
+use crate::metrics::{Handshakes, Metrics, Reports};
+use crate::publishing::Publisher;
+use crate::questions::Questions;
+use crate::readiness::Readiness;
+use crate::rules::CompiledRules;
+use crate::transport::{self, Settings, Transport};
+use outward::Link;
+
+/// What the command line decides.
+pub struct Options {
+    /// The public listener.
+    pub listen: SocketAddr,
+    /// The internal listener.
+    pub admin: SocketAddr,
+    /// Read by sources instead of what the manifest says.
+    pub redis: Option<RedisAddress>,
+    /// I/O shards; absent: one per core.
+    pub shards: Option<usize>,
+    /// Publishes lifelike events.
+    pub demo: bool,
+}
+
+/// A gateway whose ports are bound; clients can connect, nothing is served yet.
+pub struct Bound {
+    public: TcpListener,
+    internal: TcpListener,
+    options: Options,
+    config: Arc<Checked>,
+}
+
+/// Binds both ports.
+///
+/// # Errors
+/// A port that is taken or may not be used, named.
+pub fn bind(config: Checked, options: Options) -> Result<Bound> {
+    let listen = |address: SocketAddr, flag: &str| {
+        TcpListener::bind(address).with_context(|| format!("cannot listen on {address} (see {flag})"))
+    };
+    let public = listen(options.listen, "--listen")?;
+    let internal = listen(options.admin, "--admin")?;
+    Ok(Bound { public, internal, options, config: Arc::new(config) })
+}
+
+impl Bound {
+    /// The public listener's address, with the port that was chosen for `:0`.
+    ///
+    /// # Errors
+    /// The system does not say.
+    pub fn public(&self) -> Result<SocketAddr> {
+        Ok(self.public.local_addr()?)
+    }
+
+    /// The internal listener's address.
+    ///
+    /// # Errors
+    /// The system does not say.
+    pub fn internal(&self) -> Result<SocketAddr> {
+        Ok(self.internal.local_addr()?)
+    }
+
+    /// Serves until `stop`, then drains and ends. `ready` is called once clients are served.
+    ///
+    /// # Errors
+    /// A part that could not be started.
+    pub async fn serve(self, stop: CancellationToken, ready: impl FnOnce()) -> Result<()> {
+        let Self { public, internal, options, config } = self;
+        let core = Core::start(&config, &options)?;
+        let ended = CancellationToken::new();
+        let tasks = TaskTracker::new();
+        let public_address = public.local_addr()?;
+        let public = core.public(&config, public)?;
+        let internal = core.internal(&config, public_address, internal, ended.clone())?;
+        sources::start(&core, &config, &options, &tasks, &ended)?;
+        let (probe, broker, probing) = (Arc::clone(&core.readiness), Arc::clone(&core.broker), ended.clone());
+        tasks.spawn(async move { probe.keep_probing(&*broker, &probing).await });
+        let accepting = CancellationToken::new();
+        tasks.spawn(public.0.serve(public.1, accepting.clone()));
+        if options.demo {
+            let demo = demo::publish(core.publisher.clone(), move || core.settings.clock.now().wall);
+            let ended = ended.clone();
+            tasks.spawn(async move { ended.run_until_cancelled(demo).await });
+        }
+        ready();
+        stop.cancelled().await;
+        core.drain(accepting).await;
+        ended.cancel();
+        tasks.close();
+        tasks.wait().await;
+        core.end();
+        // The thread ends with `ended`; a panic in it has been logged by the runtime.
+        let _joined = internal.join();
+        Ok(())
+    }
+}
+
+/// The parts that both listeners and the sources need.
+struct Core {
+    settings: Settings,
+    transport: Transport,
+    variants: Vec<crate::http::EndpointVariants>,
+    intake: Arc<Intake>,
+    broker: Arc<dyn Broker>,
+    rules: Arc<CompiledRules>,
+    publisher: Publisher,
+    counts: Arc<Counts>,
+    connections: Arc<Connections>,
+    pending: usize,
+    users: Arc<Users>,
+    handshakes: Arc<Handshakes>,
+    reports: Arc<Reports>,
+    readiness: Arc<Readiness>,
+}
+
+impl Core {
+    fn start(config: &Arc<Checked>, options: &Options) -> Result<Self> {
+        let (wires, variants) = variants(config)?;
+        let encoder: Arc<dyn Encoder> = Arc::new(wires);
+        let mut settings = Settings::new(config.endpoints.len(), config.channels.len(), fastrand::u64(..));
+        settings.shards = options.shards.unwrap_or(settings.shards);
+        let link = Arc::new(Link::default());
+        let transport = transport::start(settings, Arc::clone(&encoder), Arc::clone(&link) as _)
+            .context("cannot start the I/O shards")?;
+        let counts = Arc::new(Counts::new(config.sources.len(), config.channels.len()));
+        let clock = Arc::new(move || settings.clock.millis());
+        let inboxes = transport.inboxes.clone();
+        let intake = Arc::new(Intake::new(inboxes.clone(), encoder.variants(), clock, Arc::clone(&counts))?);
+        let broker: Arc<dyn Broker> = Arc::new(Memory::new(Arc::clone(&intake) as _));
+        let rules = Arc::new(CompiledRules::new(config));
+        let find = Arc::clone(&rules);
+        let publisher = Publisher::new(Arc::clone(&broker), Arc::new(move |name| find.find(name)), Arc::clone(&counts));
+        let questions = Questions::new(Arc::clone(&rules), publisher.clone(), inboxes.clone(), settings.clock);
+        link.bind(Interests::new(Arc::clone(&intake), Arc::clone(&broker)), Arc::new(questions));
+        let places = capacity(config.limits.pod_connections, open_files());
+        let shards = u16::try_from(inboxes.len()).unwrap_or(u16::MAX);
+        Ok(Self {
+            settings,
+            transport,
+            variants,
+            intake,
+            broker,
+            rules,
+            publisher,
+            counts,
+            connections: Connections::new(places.connections, shards),
+            pending: places.pending,
+            users: Arc::default(),
+            handshakes: Arc::new(Handshakes::new(config.endpoints.len())),
+            reports: Arc::new(Reports::new(inboxes.into())),
+            readiness: Readiness::new(),
+        })
+    }
+
+    fn inboxes(&self) -> Box<[Arc<dyn transport::Inbox>]> {
+        self.transport.inboxes.clone().into()
+    }
+
+    fn public(&self, config: &Arc<Checked>, listener: TcpListener) -> Result<(Arc<Public>, tokio::net::TcpListener)> {
+        listener.set_nonblocking(true)?;
+        let listener = tokio::net::TcpListener::from_std(listener)?;
+        let parts = PublicParts {
+            config: Arc::clone(config),
+            variants: self.variants.clone(),
+            admission: Arc::new(Admitter::new(Arc::clone(config), Arc::clone(&self.rules))?),
+            inboxes: self.inboxes(),
+            reports: Arc::clone(&self.reports),
+            connections: Arc::clone(&self.connections),
+            users: Arc::clone(&self.users),
+            handshakes: Arc::clone(&self.handshakes),
+            readiness: Arc::clone(&self.readiness),
+            most_pending: self.pending,
+        };
+        Ok((Public::new(parts), listener))
+    }
+
+    fn internal(
+        &self,
+        config: &Arc<Checked>,
+        public: SocketAddr,
+        listener: TcpListener,
+        stop: CancellationToken,
+    ) -> Result<std::thread::JoinHandle<()>> {
+        let revision = String::new();
+        let metrics = Metrics::new(
+            config,
+            revision.clone(),
+            Arc::clone(&self.reports),
+            Arc::clone(&self.handshakes),
+            Arc::clone(&self.connections),
+            Arc::clone(&self.readiness),
+        );
+        let parts = InternalParts {
+            config: Arc::clone(config),
+            revision,
+            public,
+            publisher: self.publisher.clone(),
+            counts: Arc::clone(&self.counts),
+            metrics,
+            reports: Arc::clone(&self.reports),
+            connections: Arc::clone(&self.connections),
+            readiness: Arc::clone(&self.readiness),
+        };
+        Internal::start(parts, listener, stop).context("cannot start the internal listener")
+    }
+
+    async fn drain(&self, stop_listening: CancellationToken) {
+        let drain = Drain {
+            plan: crate::drain::Plan::default(),
+            readiness: Arc::clone(&self.readiness),
+            stop_listening,
+            connections: Arc::clone(&self.connections),
+            inboxes: self.inboxes(),
+        };
+        drain.run().await;
+    }
+
+    fn end(self) {
+        for inbox in &self.transport.inboxes {
+            // Never refused: only publications are.
+            let _posted = inbox.post(transport::ShardInput::Stop);
+        }
+        self.transport.join();
+    }
+}
