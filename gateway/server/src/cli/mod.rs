@@ -6,12 +6,18 @@ mod admin;
 mod bench;
 mod check;
 mod publish;
+mod serve;
 mod subscribe;
+mod token;
 
 use std::ffi::OsString;
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
+use rtgw_config::Checked;
+
+use crate::manifests;
 
 /// A wrong command line or a refused configuration (`EX_USAGE`).
 const REFUSED: u8 = 64;
@@ -29,7 +35,9 @@ enum Verb {
     Bench(bench::Bench),
     Check(check::Check),
     Publish(publish::Publish),
+    Serve(serve::Serve),
     Subscribe(subscribe::Subscribe),
+    Token(token::Token),
 }
 
 /// How a verb ends when it does not end well.
@@ -61,7 +69,9 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Verb::Bench(bench) => bench.run(),
         Verb::Check(check) => check.run(),
         Verb::Publish(publish) => publish.run(),
+        Verb::Serve(serve) => serve.run(),
         Verb::Subscribe(subscribe) => subscribe.run(),
+        Verb::Token(token) => token.run(),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
@@ -73,6 +83,19 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
             report(&format!("error: {error:#}"));
             ExitCode::FAILURE
         }
+    }
+}
+
+/// The checked gateway of some manifests; warnings go to stderr.
+fn accepted(files: &[PathBuf], name: Option<&str>) -> Result<Checked, Failure> {
+    match manifests::load(files, name) {
+        Ok(accepted) => {
+            if !accepted.warnings.is_empty() {
+                report(&check::text(&accepted.warnings));
+            }
+            Ok(accepted.checked)
+        }
+        Err(problems) => Err(Failure::Refused(check::text(&problems))),
     }
 }
 

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use anyhow::{Context, Result};
 use rtgw_config::checked::{Checked, RedisAddress};
 use rtgw_model::Encoder;
+use tokio::runtime::Handle;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -149,7 +150,7 @@ impl Core {
         let rules = Arc::new(CompiledRules::new(config));
         let find = Arc::clone(&rules);
         let publisher = Publisher::new(Arc::clone(&broker), Arc::new(move |name| find.find(name)), Arc::clone(&counts));
-        let questions = Questions::new(Arc::clone(&rules), publisher.clone(), inboxes.clone(), settings.clock);
+        let questions = Questions::new(Handle::current(), Arc::clone(&rules), publisher.clone(), inboxes.clone(), settings.clock);
         link.bind(Interests::new(Arc::clone(&intake), Arc::clone(&broker)), Arc::new(questions));
         let places = capacity(config.limits.pod_connections, open_files());
         let shards = u16::try_from(inboxes.len()).unwrap_or(u16::MAX);
