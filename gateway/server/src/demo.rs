@@ -38,7 +38,10 @@ pub async fn publish(publisher: Publisher, now: impl Fn() -> Timestamp) {
             channels: vec![CHANNEL.to_owned()],
             event: format!("order.{}", STEPS[step]),
             data: Bytes::from(data.to_string()),
-            tags: vec![("region".to_owned(), region.to_owned()), ("status".to_owned(), STEPS[step].to_owned())],
+            tags: vec![
+                ("region".to_owned(), region.to_owned()),
+                ("status".to_owned(), STEPS[step].to_owned()),
+            ],
             ..Draft::default()
         };
         match publisher.accept(draft, now()).await {

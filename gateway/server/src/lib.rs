@@ -5,6 +5,7 @@ pub mod broker;
 pub mod cli;
 pub mod clock;
 pub mod console;
+pub mod demo;
 pub mod drain;
 pub mod expressions;
 #[cfg(test)]
@@ -22,3 +23,4 @@ pub mod rules;
 pub mod sources;
 pub mod telemetry;
 pub mod transport;
+pub mod wiring;

@@ -44,11 +44,9 @@ impl Token {
 /// # Errors
 /// The manifest has no HMAC key.
 pub(super) fn sign(config: &Checked, sub: &str, claims: &[(String, Value)], ttl: Duration) -> Result<String> {
-    let issuer = config
-        .auth
-        .issuers
-        .first()
-        .ok_or_else(|| anyhow!("the manifest has no issuer (spec.auth.issuers), so no token would be accepted"))?;
+    let issuer = config.auth.issuers.first().ok_or_else(|| {
+        anyhow!("the manifest has no issuer (spec.auth.issuers), so no token would be accepted")
+    })?;
     let now = SystemTime::now().duration_since(UNIX_EPOCH).context("the clock is before 1970")?.as_secs();
     let mut all = Map::new();
     all.insert("sub".to_owned(), json!(sub));

@@ -1,5 +1,6 @@
 //! The only place that knows every part: builds them from a checked configuration and joins them.
 
+mod admission;
 mod outward;
 mod sources;
 
@@ -9,6 +10,7 @@ use std::sync::Arc;
 use anyhow::{Context, Result};
 use rtgw_config::checked::{Checked, RedisAddress};
 use rtgw_model::Encoder;
+use sha1::{Digest, Sha1};
 use tokio::runtime::Handle;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -20,12 +22,13 @@ use crate::drain::Drain;
 use crate::http::{Internal, InternalParts, Public, PublicParts, variants};
 use crate::intake::{Counts, Intake, Interests};
 use crate::limits::{Connections, Users, capacity, open_files};
-use crate::metrics::{Handshakes, Metrics, Reports};
+use crate::metrics::{Handshakes, Metrics, MetricsParts, Reports};
 use crate::publishing::Publisher;
 use crate::questions::Questions;
 use crate::readiness::Readiness;
 use crate::rules::CompiledRules;
 use crate::transport::{self, Settings, Transport};
+use admission::Admission;
 use outward::Link;
 
 /// What the command line decides.
@@ -143,14 +146,23 @@ impl Core {
         let transport = transport::start(settings, Arc::clone(&encoder), Arc::clone(&link) as _)
             .context("cannot start the I/O shards")?;
         let counts = Arc::new(Counts::new(config.sources.len(), config.channels.len()));
-        let clock = Arc::new(move || settings.clock.millis());
         let inboxes = transport.inboxes.clone();
-        let intake = Arc::new(Intake::new(inboxes.clone(), encoder.variants(), clock, Arc::clone(&counts))?);
+        let intake = Arc::new(Intake::new(inboxes.clone(), encoder.variants(), settings.clock, Arc::clone(&counts))?);
         let broker: Arc<dyn Broker> = Arc::new(Memory::new(Arc::clone(&intake) as _));
         let rules = Arc::new(CompiledRules::new(config));
         let find = Arc::clone(&rules);
-        let publisher = Publisher::new(Arc::clone(&broker), Arc::new(move |name| find.find(name)), Arc::clone(&counts));
-        let questions = Questions::new(Handle::current(), Arc::clone(&rules), publisher.clone(), inboxes.clone(), settings.clock);
+        let publisher = Publisher::new(
+            Arc::clone(&broker),
+            Arc::new(move |name| find.find(name).map(|(rule, _)| rule)),
+            Arc::clone(&counts),
+        );
+        let questions = Questions::new(
+            Handle::current(),
+            Arc::clone(&rules),
+            publisher.clone(),
+            inboxes.clone(),
+            settings.clock,
+        );
         link.bind(Interests::new(Arc::clone(&intake), Arc::clone(&broker)), Arc::new(questions));
         let places = capacity(config.limits.pod_connections, open_files());
         let shards = u16::try_from(inboxes.len()).unwrap_or(u16::MAX);
@@ -176,13 +188,17 @@ impl Core {
         self.transport.inboxes.clone().into()
     }
 
-    fn public(&self, config: &Arc<Checked>, listener: TcpListener) -> Result<(Arc<Public>, tokio::net::TcpListener)> {
+    fn public(
+        &self,
+        config: &Arc<Checked>,
+        listener: TcpListener,
+    ) -> Result<(Arc<Public>, tokio::net::TcpListener)> {
         listener.set_nonblocking(true)?;
         let listener = tokio::net::TcpListener::from_std(listener)?;
         let parts = PublicParts {
             config: Arc::clone(config),
             variants: self.variants.clone(),
-            admission: Arc::new(Admitter::new(Arc::clone(config), Arc::clone(&self.rules))?),
+            admission: Arc::new(Admission(Admitter::new(config, Arc::clone(&self.rules)))),
             inboxes: self.inboxes(),
             reports: Arc::clone(&self.reports),
             connections: Arc::clone(&self.connections),
@@ -201,15 +217,16 @@ impl Core {
         listener: TcpListener,
         stop: CancellationToken,
     ) -> Result<std::thread::JoinHandle<()>> {
-        let revision = String::new();
-        let metrics = Metrics::new(
-            config,
-            revision.clone(),
-            Arc::clone(&self.reports),
-            Arc::clone(&self.handshakes),
-            Arc::clone(&self.connections),
-            Arc::clone(&self.readiness),
-        );
+        let revision = revision(config);
+        let parts = MetricsParts {
+            revision: revision.clone(),
+            reports: Arc::clone(&self.reports),
+            handshakes: Arc::clone(&self.handshakes),
+            connections: Arc::clone(&self.connections),
+            counts: Arc::clone(&self.counts),
+            readiness: Arc::clone(&self.readiness),
+        };
+        let metrics = Metrics::new(config, parts);
         let parts = InternalParts {
             config: Arc::clone(config),
             revision,
@@ -242,4 +259,10 @@ impl Core {
         }
         self.transport.join();
     }
+}
+
+/// Names the content of a configuration: equal for equal content, and without a trace of its secrets, which print only their length.
+fn revision(config: &Checked) -> String {
+    let digest = Sha1::digest(format!("{config:?}").as_bytes());
+    digest.iter().take(3).map(|byte| format!("{byte:02x}")).collect()
 }

@@ -8,9 +8,11 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::{Core, Options};
-use crate::expressions::mapping::{self, MappingRules, SourceMessage};
+use crate::expressions::{self, MappingRules, Origin, SourceMessage};
 use crate::rules::CompiledRules;
-use crate::sources::{Address, Arrived, Mapped, Mapping, RedisPubSub, SourceStatus, Subscriptions, choose, concerned};
+use crate::sources::{
+    Address, Arrived, Mapped, Mapping, RedisPubSub, SourceStatus, Subscriptions, choose, concerned,
+};
 
 /// Starts them all; one without a Redis to read is named in a warning, because the rest of the gateway works without it.
 pub(super) fn start(
@@ -24,7 +26,10 @@ pub(super) fn start(
         let SourceKind::RedisPubSub { channels, patterns, redis } = &source.kind;
         let Some(address) = choose(options.redis.as_ref(), redis.as_ref(), &config.redis) else {
             let name = &source.name;
-            tracing::warn!(source = name, "this source has no Redis to read: give one with --redis or `redis.external`");
+            tracing::warn!(
+                source = name,
+                "this source has no Redis to read: give one with --redis or `redis.external`"
+            );
             continue;
         };
         let reader = RedisPubSub {
@@ -47,13 +52,13 @@ pub(super) fn start(
 fn mapping(source: &Source, rules: Arc<CompiledRules>) -> Mapping {
     let prepared = MappingRules::new(&source.publish);
     Arc::new(move |arrived: &Arrived<'_>| {
-        let origin = mapping::Origin { channel: arrived.channel, params: arrived.params };
+        let origin = Origin { channel: arrived.channel, params: arrived.params };
         let message = SourceMessage { origin, payload: arrived.payload, heard: arrived.heard };
-        match prepared.map(message, |name| rules.find(name)) {
-            mapping::Mapped::Publication { publication, rules, skipped } => {
+        match prepared.map(message, |name| rules.find(name).map(|(rule, _)| rule)) {
+            expressions::Mapped::Publication { publication, rules, skipped } => {
                 Mapped::Publication { publication, rules, skipped }
             }
-            mapping::Mapped::Dropped(reason) => Mapped::Dropped(reason.as_str()),
+            expressions::Mapped::Dropped(reason) => Mapped::Dropped(reason.as_str()),
         }
     })
 }
