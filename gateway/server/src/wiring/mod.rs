@@ -27,6 +27,7 @@ use crate::publishing::Publisher;
 use crate::questions::Questions;
 use crate::readiness::Readiness;
 use crate::rules::CompiledRules;
+use crate::sources::SourceStatus;
 use crate::transport::{self, Settings, Transport};
 use admission::Admission;
 use outward::Link;
@@ -134,6 +135,8 @@ struct Core {
     handshakes: Arc<Handshakes>,
     reports: Arc<Reports>,
     readiness: Arc<Readiness>,
+    /// By the sources' order in the configuration.
+    sources: Vec<Arc<SourceStatus>>,
 }
 
 impl Core {
@@ -147,7 +150,8 @@ impl Core {
             .context("cannot start the I/O shards")?;
         let counts = Arc::new(Counts::new(config.sources.len(), config.channels.len()));
         let inboxes = transport.inboxes.clone();
-        let intake = Arc::new(Intake::new(inboxes.clone(), encoder.variants(), settings.clock, Arc::clone(&counts))?);
+        let intake =
+            Arc::new(Intake::new(inboxes.clone(), encoder.variants(), settings.clock, Arc::clone(&counts))?);
         let broker: Arc<dyn Broker> = Arc::new(Memory::new(Arc::clone(&intake) as _));
         let rules = Arc::new(CompiledRules::new(config));
         let find = Arc::clone(&rules);
@@ -181,6 +185,7 @@ impl Core {
             handshakes: Arc::new(Handshakes::new(config.endpoints.len())),
             reports: Arc::new(Reports::new(inboxes.into())),
             readiness: Readiness::new(),
+            sources: config.sources.iter().map(|_| Arc::default()).collect(),
         })
     }
 
@@ -224,6 +229,7 @@ impl Core {
             handshakes: Arc::clone(&self.handshakes),
             connections: Arc::clone(&self.connections),
             counts: Arc::clone(&self.counts),
+            sources: self.sources.clone(),
             readiness: Arc::clone(&self.readiness),
         };
         let metrics = Metrics::new(config, parts);
