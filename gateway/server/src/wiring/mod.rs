@@ -1,6 +1,5 @@
 //! The only place that knows every part: builds them from a checked configuration and joins them.
 
-mod admission;
 mod outward;
 mod sources;
 
@@ -29,7 +28,6 @@ use crate::readiness::Readiness;
 use crate::rules::CompiledRules;
 use crate::sources::SourceStatus;
 use crate::transport::{self, Settings, Transport};
-use admission::Admission;
 use outward::Link;
 
 /// What the command line decides.
@@ -203,7 +201,7 @@ impl Core {
         let parts = PublicParts {
             config: Arc::clone(config),
             variants: self.variants.clone(),
-            admission: Arc::new(Admission(Admitter::new(config, Arc::clone(&self.rules)))),
+            admitter: Arc::new(Admitter::new(config, Arc::clone(&self.rules))),
             inboxes: self.inboxes(),
             reports: Arc::clone(&self.reports),
             connections: Arc::clone(&self.connections),
