@@ -43,7 +43,10 @@ fn the_reference_of_fields_is_current() {
          Fields that begin with \"In a cluster\" are accepted everywhere and ignored, with one warning, outside a cluster.\n\n\
          Lengths are in characters; a CEL expression has at most 1,024 bytes. \
          Durations are numbers with `h`, `m`, `s` or `ms` (`1h30m`, `250ms`). \
-         Amounts of bytes are numbers, or numbers with `k`, `M`, `G`, `Ki`, `Mi`, `Gi`.\n",
+         Amounts of bytes are numbers, or numbers with `k`, `M`, `G`, `Ki`, `Mi`, `Gi`.\n\n\
+         `rtgw check -f FILE` names everything that is wrong with a manifest. An editor that knows JSON Schema checks it while \
+         it is written, with [realtimegateway.schema.json](../../crds/generated/realtimegateway.schema.json); for the YAML \
+         language server that is a first line of `# yaml-language-server: $schema=PATH`.\n",
     );
     let root = schema::of::<RealtimeGateway>();
     for part in ["metadata", "spec"] {

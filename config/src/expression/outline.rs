@@ -12,33 +12,42 @@ const LOGIC_HEIGHT: usize = 10;
 /// One pair of brackets, or the whole text.
 #[derive(Default)]
 struct Level {
-    /// Binary, unary and ternary operators since the last comma.
-    operators: usize,
-    /// Dots, calls and indexes of the operand being read.
+    /// Dots, calls and indexes of the operand being read, and what is in their brackets.
     members: usize,
-    /// Highest operand since the last comma, with what is in its brackets.
+    /// Highest operand since the last `&&`, `||`, `?` or `:`.
     operand: usize,
-    /// Highest part that a comma or `&&` ended.
-    highest: usize,
+    /// Binary and unary operators since then.
+    operators: usize,
+    /// Highest of what those separate, since the last comma.
+    part: usize,
+    /// Ternaries since the last comma: each stands in the last part of the one before.
+    ternaries: usize,
     logic: bool,
+    /// Highest item that a comma ended.
+    highest: usize,
 }
 
 impl Level {
     fn end_operand(&mut self) {
-        self.operand = self.operand.max(self.members);
-        self.members = 0;
+        self.operand = self.operand.max(std::mem::take(&mut self.members));
     }
 
     fn end_part(&mut self) {
         self.end_operand();
-        self.highest = self.highest.max(self.operators + self.operand);
-        self.operators = 0;
-        self.operand = 0;
+        let part = std::mem::take(&mut self.operators) + std::mem::take(&mut self.operand);
+        self.part = self.part.max(part);
+    }
+
+    fn end_item(&mut self) {
+        self.end_part();
+        let logic = if std::mem::take(&mut self.logic) { LOGIC_HEIGHT } else { 0 };
+        let item = std::mem::take(&mut self.part) + std::mem::take(&mut self.ternaries) + logic;
+        self.highest = self.highest.max(item);
     }
 
     fn height(mut self) -> usize {
-        self.end_part();
-        self.highest + 1 + if self.logic { LOGIC_HEIGHT } else { 0 }
+        self.end_item();
+        self.highest + 1
     }
 }
 
@@ -47,12 +56,15 @@ pub(super) fn height_at_most(text: &str) -> usize {
     let mut open: Vec<Level> = Vec::new();
     let mut level = Level::default();
     let bytes = text.as_bytes();
+    // Where a string ends depends on its escapes, and a quoted identifier may look like a comment. To be sure without a
+    // lexer, texts that have either are counted with all that is in their strings and comments.
+    let plain = !text.contains(['\\', '`']);
     let mut at = 0;
     while let Some(&byte) = bytes.get(at) {
         let next = bytes.get(at + 1).copied();
         match (byte, next) {
-            (b'/', Some(b'/')) => at = line_end(bytes, at),
-            (b'"' | b'\'', _) => at = string_end(bytes, at),
+            (b'/', Some(b'/')) if plain => at = line_end(bytes, at),
+            (b'"' | b'\'', _) if plain => at = string_end(bytes, at),
             (b'(' | b'[' | b'{', _) => {
                 open.push(std::mem::take(&mut level));
                 at += 1;
@@ -69,14 +81,19 @@ pub(super) fn height_at_most(text: &str) -> usize {
                 at += 2;
             }
             (b',', _) => {
+                level.end_item();
+                at += 1;
+            }
+            (b'?' | b':', _) => {
                 level.end_part();
+                level.ternaries += usize::from(byte == b'?');
                 at += 1;
             }
             (b'.', _) => {
                 level.members += 1;
                 at += 1;
             }
-            (b'+' | b'-' | b'*' | b'/' | b'%' | b'<' | b'>' | b'=' | b'!' | b'?' | b':', _) => {
+            (b'+' | b'-' | b'*' | b'/' | b'%' | b'<' | b'>' | b'=' | b'!', _) => {
                 level.end_operand();
                 level.operators += 1;
                 at += 1 + usize::from(next == Some(b'='));
@@ -108,24 +125,20 @@ fn word_end(bytes: &[u8], from: usize) -> usize {
     bytes[from..].iter().position(|byte| !word(byte)).map_or(bytes.len(), |length| from + length)
 }
 
-/// Behind the string that begins at `from`. Where the string is not closed the quote is skipped alone: whatever the parser
-/// makes of the rest is then counted.
+/// Behind the string that begins at `from`, in a text without backslashes. Of one that is not closed only what the lexer
+/// skips too is skipped (two quotes of three are an empty string), so whatever the parser makes of the rest is counted.
 fn string_end(bytes: &[u8], from: usize) -> usize {
     let quote = bytes[from];
-    let triple = bytes[from..].starts_with(&[quote; 3]);
-    // `r` before the quote: backslashes mean nothing. (`br` too; `rb` is not CEL.)
-    let raw = from > 0 && matches!(bytes[from - 1], b'r' | b'R');
-    let width = if triple { 3 } else { 1 };
-    let mut at = from + width;
-    while let Some(&byte) = bytes.get(at) {
-        match byte {
-            b'\\' if !raw => at += 2,
-            b'\n' | b'\r' if !triple => return from + 1,
-            _ if byte == quote && (!triple || bytes[at..].starts_with(&[quote; 3])) => return at + width,
-            _ => at += 1,
-        }
+    if bytes[from..].starts_with(&[quote; 3]) {
+        let rest = &bytes[from + 3..];
+        let end = rest.windows(3).position(|window| window == [quote; 3]);
+        return end.map_or(from + 2, |length| from + 3 + length + 3);
     }
-    from + 1
+    let rest = &bytes[from + 1..];
+    match rest.iter().position(|byte| *byte == quote || matches!(byte, b'\n' | b'\r')) {
+        Some(length) if rest[length] == quote => from + 1 + length + 1,
+        _ => from + 1,
+    }
 }
 
 #[cfg(test)]
@@ -142,7 +155,6 @@ mod tests {
             ("has(msg.event) ? msg.event : 'job_update'", 6),
             ("f(a, b, c)", 3),
             ("'((((((((((' + \"[[[[\"", 2),
-            ("r'\\' + '(((('", 2),
             ("'''a'b((('''", 1),
             ("a // (((((", 1),
         ];
@@ -160,11 +172,23 @@ mod tests {
             assert!(height_at_most(&text) > 120, "{text}");
             assert!(height_at_most(&open.repeat(120)) > 120, "{open}, never closed");
         }
-        for link in ["1+", "1-", "1*", "!", "-", "a ? b : ", "a.", "a<", "a==", "a in "] {
+        for link in ["1+", "1-", "1*", "!", "-", "a ? b : ", "a.", "a<", "a==", "a in ", "a?b:c&&", "a&&b?c:"]
+        {
             assert!(height_at_most(&format!("{}a", link.repeat(120))) > 120, "{link}");
         }
         assert!(height_at_most(&format!("a{}", "[0]".repeat(120))) > 120);
         assert!(height_at_most(&format!("a{}", ".f()".repeat(120))) > 120);
+    }
+
+    #[test]
+    fn nothing_hides_behind_a_quote() {
+        let tower = "(".repeat(120);
+        for before in
+            ["'\\z' ", "'a\\", "bar'\\''", "1r'\\'", "'''x' ", "`a//b` ", "'\n", "\"\"\"", "'//' + ", "'a' "]
+        {
+            assert!(height_at_most(&format!("{before}{tower}")) > 120, "{before}");
+            assert!(height_at_most(&format!("{before}{tower}'")) > 120, "{before}, and a quote behind it");
+        }
     }
 
     #[test]
