@@ -194,9 +194,10 @@ fn wrong_kind(value: &Value, schema: &Value, place: &Place) -> Problem {
         {
             problem.hint(format!("write it with its unit: {number}s"))
         }
-        (Kind::Text, Value::Bool(_) | Value::Number(_)) => {
-            problem.hint(format!("write it in quotes: \"{value}\""))
-        }
+        (Kind::Text, Value::Bool(_)) => problem.hint(format!("put quotes around it, as in \"{value}\"")),
+        // A fraction may have been written as `007` or `1e3`, so its value would not be what stands there.
+        (Kind::Text, Value::Number(number)) if number.is_f64() => problem.hint("put quotes around it"),
+        (Kind::Text, Value::Number(_)) => problem.hint(format!("put quotes around it, as in \"{value}\"")),
         (Kind::Text, Value::Object(object)) if !object.is_empty() => {
             problem.hint("in YAML a text that begins with { must stand in quotes")
         }
@@ -343,7 +344,7 @@ mod tests {
             "error: spec.auth.anonymous: `Alow` is not one of its values\n  hint: did you mean `Allow`?",
             "error: spec.auth.apiKeys: is not in this version\n  hint: take it out to use this manifest now",
             "error: spec.endpoints[0].autosubscribe: unknown field\n  hint: did you mean `autoSubscribe`?",
-            "error: spec.endpoints[0].name: must be a text, not a number\n  hint: write it in quotes: \"7\"",
+            "error: spec.endpoints[0].name: must be a text, not a number\n  hint: put quotes around it, as in \"7\"",
             "error: spec.endpoints[0].path: is required",
             "error: spec.endpoints[0].protocol: `Jason` is not one of its values\n  hint: did you mean `JSON`?",
             "error: spec.endpoints[1]: must be an object with fields, not nothing",

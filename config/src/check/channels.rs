@@ -48,9 +48,8 @@ impl Check<'_> {
                 None
             }
         };
-        let captures = pattern.as_ref().map(Pattern::captures).unwrap_or_default();
-        // With the pattern unknown its captures are too, and their use is no mistake.
-        let scope = if pattern.is_some() { Scope::Channel { captures: &captures } } else { Scope::Any };
+        let captures = pattern.as_ref().map(Pattern::captures);
+        let scope = Scope::Channel { captures: captures.as_deref() };
         let text = channel.subscribe.as_deref().unwrap_or(defaults::SUBSCRIBE);
         let subscribe = self.expression(&format!("{path}.subscribe"), text, &scope);
         let text = channel.publish.as_deref().unwrap_or(defaults::PUBLISH);

@@ -24,6 +24,8 @@ impl Check<'_> {
                 None
             }
         };
+        let params = captures(source);
+        let scope = Scope::Source { params: params.as_deref() };
         let mut publish = Vec::new();
         for (n, rule) in source.publish.iter().enumerate() {
             let place = format!("{path}.publish[{n}]");
@@ -35,7 +37,7 @@ impl Check<'_> {
                 self.problems
                     .add(Problem::error(&place, message).hint("only the last rule can do without `when`"));
             }
-            publish.extend(self.publish_rule(&place, rule, channels));
+            publish.extend(self.publish_rule(&place, rule, &scope, channels));
         }
         Some(Source { name: source.name.clone(), kind: kind?, publish })
     }
@@ -101,15 +103,15 @@ impl Check<'_> {
         &mut self,
         path: &str,
         rule: &raw::PublishRule,
+        scope: &Scope<'_>,
         channels: &[Channel],
     ) -> Option<PublishRule> {
         let field = |name: &str| format!("{path}.{name}");
-        let scope = Scope::Source;
-        let when = self.optional(&field("when"), rule.when.as_ref(), &scope);
-        let event = self.optional(&field("event"), rule.event.as_ref(), &scope);
-        let data = self.optional(&field("data"), rule.data.as_ref(), &scope);
-        let timestamp = self.optional(&field("timestamp"), rule.timestamp.as_ref(), &scope);
-        let priority = self.optional(&field("priority"), rule.priority.as_ref(), &scope);
+        let when = self.optional(&field("when"), rule.when.as_ref(), scope);
+        let event = self.optional(&field("event"), rule.event.as_ref(), scope);
+        let data = self.optional(&field("data"), rule.data.as_ref(), scope);
+        let timestamp = self.optional(&field("timestamp"), rule.timestamp.as_ref(), scope);
+        let priority = self.optional(&field("priority"), rule.priority.as_ref(), scope);
         let mut tags = std::collections::BTreeMap::new();
         for (tag, text) in rule.tags.iter().flatten() {
             let place = format!("{path}.tags.{tag}");
@@ -117,11 +119,11 @@ impl Check<'_> {
                 let problem = Problem::error(&place, "is not the name of a tag");
                 self.problems.add(problem.hint("letters, digits and `_`, for example job_id"));
             }
-            if let Some(expression) = self.expression(&place, text, &scope) {
+            if let Some(expression) = self.expression(&place, text, scope) {
                 tags.insert(tag.clone(), expression);
             }
         }
-        let target = self.publish_channels(path, rule, channels);
+        let target = self.publish_channels(path, rule, scope, channels);
         Some(PublishRule {
             when: when?,
             channels: target?,
@@ -137,6 +139,7 @@ impl Check<'_> {
         &mut self,
         path: &str,
         rule: &raw::PublishRule,
+        scope: &Scope<'_>,
         channels: &[Channel],
     ) -> Option<PublishChannels> {
         match (&rule.channels, &rule.channels_from) {
@@ -150,14 +153,14 @@ impl Check<'_> {
                 );
                 None
             }
-            (None, Some(text)) => self
-                .expression(&format!("{path}.channelsFrom"), text, &Scope::Source)
-                .map(PublishChannels::From),
+            (None, Some(text)) => {
+                self.expression(&format!("{path}.channelsFrom"), text, scope).map(PublishChannels::From)
+            }
             (Some(texts), None) => {
                 let mut templates = Vec::new();
                 for (at, text) in texts.iter().enumerate() {
                     let place = format!("{path}.channels[{at}]");
-                    let template = self.template(&place, text, &Scope::Source);
+                    let template = self.template(&place, text, scope);
                     if let Some(template) = &template {
                         self.reachable(&place, template, channels);
                     }
@@ -167,4 +170,14 @@ impl Check<'_> {
             }
         }
     }
+}
+
+/// Names that the patterns of `source` bind; `None` where one of them is wrong.
+fn captures(source: &raw::Source) -> Option<Vec<String>> {
+    let patterns = source.redis_pub_sub.iter().flat_map(|redis| redis.patterns.iter().flatten());
+    let mut names = Vec::new();
+    for text in patterns.filter(|text| text.contains(['{', '}'])) {
+        names.extend(Pattern::parse(text).ok()?.captures());
+    }
+    Some(names)
 }

@@ -15,13 +15,16 @@ pub enum Scope<'a> {
     Admission,
     /// A channel rule: also the pattern's captures. No loops, because it runs for every subscribe.
     Channel {
-        /// Names that the pattern binds.
-        captures: &'a [String],
+        /// Names that the pattern binds; `None` where the pattern is wrong, so that nobody knows.
+        captures: Option<&'a [String]>,
     },
     /// `commands`: a client's message.
     Command,
     /// `sources[].publish`: a message from outside, no client.
-    Source,
+    Source {
+        /// Names that the source's patterns bind in `source.params`; `None` where one is wrong, so that nobody knows.
+        params: Option<&'a [String]>,
+    },
 }
 
 const CLIENT: &[&str] = &["claims", "user", "tenant", "connection", "now"];
@@ -30,9 +33,7 @@ const CHANNEL: &[&str] = &["params", "channel"];
 const COMMAND: &[&str] = &["event", "data", "args"];
 const SOURCE: &[&str] = &["msg", "raw", "source", "headers", "now"];
 
-/// Fields of the names that always have the same ones.
-const MEMBERS: &[(&str, &[&str])] =
-    &[("connection", &["id", "ip", "endpoint", "query", "auth"]), ("source", &["channel", "params"])];
+const CONNECTION: &[&str] = &["id", "ip", "endpoint", "query", "auth"];
 
 /// Type names are values in CEL: `type(x) == int`.
 const TYPES: &[&str] =
@@ -59,14 +60,14 @@ impl Scope<'_> {
     /// The names of this place, captures last; `None` = any.
     fn names(&self) -> Option<Vec<&str>> {
         let names: Vec<&str> = match self {
-            Self::Any => return None,
+            Self::Any | Self::Channel { captures: None } => return None,
             Self::Identity => IDENTITY.to_vec(),
             Self::Admission => CLIENT.to_vec(),
-            Self::Channel { captures } => {
+            Self::Channel { captures: Some(captures) } => {
                 [CLIENT, CHANNEL].concat().into_iter().chain(captures.iter().map(String::as_str)).collect()
             }
             Self::Command => [CLIENT, COMMAND].concat(),
-            Self::Source => SOURCE.to_vec(),
+            Self::Source { .. } => SOURCE.to_vec(),
         };
         Some(names)
     }
@@ -78,7 +79,7 @@ impl Scope<'_> {
             Self::Admission => "an admission rule",
             Self::Channel { .. } => "a channel rule",
             Self::Command => "a command",
-            Self::Source => "a source rule",
+            Self::Source { .. } => "a source rule",
         }
     }
 
@@ -95,6 +96,11 @@ impl Scope<'_> {
                 });
             }
         }
+        self.admit_names(facts)?;
+        self.admit_members(facts)
+    }
+
+    fn admit_names(&self, facts: &Facts) -> Result<(), ExpressionError> {
         let Some(names) = self.names() else { return Ok(()) };
         for name in &facts.names {
             if !names.contains(&name.as_str()) && !TYPES.contains(&name.as_str()) {
@@ -105,14 +111,25 @@ impl Scope<'_> {
                 });
             }
         }
-        for (name, field) in &facts.members {
-            let known = MEMBERS.iter().find(|(object, _)| object == name);
-            if let Some((_, fields)) = known.filter(|(_, fields)| !fields.contains(&field.as_str())) {
-                let name = format!("{name}.{field}");
+        Ok(())
+    }
+
+    fn admit_members(&self, facts: &Facts) -> Result<(), ExpressionError> {
+        for (object, field) in &facts.members {
+            let known: Vec<&str> = match (object.as_str(), self) {
+                (_, Self::Any) => continue,
+                ("connection", _) => CONNECTION.to_vec(),
+                ("source", Self::Source { .. }) => vec!["channel", "params"],
+                ("source.params", Self::Source { params: Some(params) }) => {
+                    params.iter().map(String::as_str).collect()
+                }
+                _ => continue,
+            };
+            if !known.contains(&field.as_str()) {
                 return Err(ExpressionError::UnknownName {
-                    name,
+                    name: format!("{object}.{field}"),
                     place: self.place(),
-                    hint: suggest::one_of(field, fields),
+                    hint: suggest::one_of(field, &known),
                 });
             }
         }

@@ -12,7 +12,8 @@ const PATTERN_BYTES: usize = 64 * 1024;
 pub(super) struct Facts {
     /// Free names, each once, in the order met.
     pub(super) names: Vec<String>,
-    /// Fields that are read of a free name, `connection.ip` as `("connection", "ip")`.
+    /// Fields that are read of a free name, `connection.ip` as `("connection", "ip")`, and of a field of one, `source.params.id`
+    /// as `("source.params", "id")`.
     pub(super) members: Vec<(String, String)>,
     /// Functions and operators, each once.
     pub(super) functions: Vec<String>,
@@ -72,10 +73,10 @@ impl<'e> Walk<'e> {
                 }
             }
             Expr::Select(select) => {
-                if let Expr::Ident(name) = &select.operand.expr
-                    && self.is_free(name, visit.bound)
+                if let Some(object) = path(&select.operand).filter(|object| object.len() <= 2)
+                    && object.first().is_some_and(|name| self.is_free(name, visit.bound))
                 {
-                    self.facts.members.push((name.clone(), select.field.clone()));
+                    self.facts.members.push((object.join("."), select.field.clone()));
                 }
                 self.push(&select.operand, visit);
             }

@@ -7,14 +7,16 @@ use std::time::{Duration, Instant};
 use super::scope::FUNCTIONS;
 use super::*;
 
+const SOURCE: Scope<'static> = Scope::Source { params: Some(&[]) };
+
 fn error(text: &str, scope: &Scope<'_>) -> String {
     Expression::compile_in(text, scope).unwrap_err().to_string()
 }
 
 #[test]
 fn the_rules_of_the_design_compile() {
-    let captures = ["workspace_id".to_owned()];
-    let channel = Scope::Channel { captures: &captures };
+    let captures = ["workspace_id".to_owned(), "id".to_owned()];
+    let channel = Scope::Channel { captures: Some(&captures) };
     let cases = [
         ("'member' in claims.roles", Scope::Admission),
         ("{'type': 'connected', 'connection_id': connection.id}", Scope::Admission),
@@ -22,15 +24,15 @@ fn the_rules_of_the_design_compile() {
         ("claims.workspace_id == workspace_id", channel),
         ("user != ''", channel),
         ("false", channel),
-        ("has(msg.job_id)", Scope::Source),
-        ("has(msg.event) ? msg.event : 'job_update'", Scope::Source),
+        ("has(msg.job_id)", SOURCE),
+        ("has(msg.event) ? msg.event : 'job_update'", SOURCE),
         (
             "{'type': 'job_update', 'job_id': msg.job_id, 'status': has(msg.status) ? msg.status : msg.data.status, 'data': msg.data}",
-            Scope::Source,
+            SOURCE,
         ),
-        ("msg.ids.filter(id, id != '').map(id, 'x:' + string(id))", Scope::Source),
-        ("type(msg.job_id) == string && msg.job_id.matches('^[a-z]+$')", Scope::Source),
-        ("source.params.id", Scope::Source),
+        ("msg.ids.filter(id, id != '').map(id, 'x:' + string(id))", SOURCE),
+        ("type(msg.job_id) == string && msg.job_id.matches('^[a-z]+$')", SOURCE),
+        ("source.params.id", Scope::Source { params: Some(&captures) }),
         ("data.room", Scope::Command),
     ];
     for (text, scope) in cases {
@@ -54,26 +56,24 @@ fn unknown_names_are_told_with_a_hint() {
     let missing = Expression::compile_in("claim.sub == user", &Scope::Admission).unwrap_err();
     assert_eq!(missing.to_string(), "unknown name `claim` in an admission rule");
     assert_eq!(missing.hint().unwrap(), "did you mean `claims`?");
-    assert_eq!(error("claims.sub", &Scope::Source), "unknown name `claims` in a source rule");
-    assert_eq!(error("[1].all(x, y > x)", &Scope::Source), "unknown name `y` in a source rule");
+    assert_eq!(error("claims.sub", &SOURCE), "unknown name `claims` in a source rule");
+    assert_eq!(error("[1].all(x, y > x)", &SOURCE), "unknown name `y` in a source rule");
     let ip = Expression::compile_in("connection.adress == '::1'", &Scope::Admission).unwrap_err();
     assert_eq!(ip.to_string(), "unknown name `connection.adress` in an admission rule");
     assert_eq!(ip.hint().unwrap(), "one of: id, ip, endpoint, query, auth");
-    assert_eq!(error("sise(msg)", &Scope::Source), "unknown function `sise`");
+    assert_eq!(error("source.params.id", &SOURCE), "unknown name `source.params.id` in a source rule");
+    assert_eq!(error("sise(msg)", &SOURCE), "unknown function `sise`");
     assert_eq!(Expression::compile("sise(msg)").unwrap_err().hint().unwrap(), "did you mean `size`?");
 }
 
 #[test]
 fn loops_are_bounded() {
-    let channel = Scope::Channel { captures: &[] };
+    let channel = Scope::Channel { captures: Some(&[]) };
     assert_eq!(
         error("claims.roles.exists(r, r == 'a')", &channel),
         ExpressionError::Loop("a channel rule").to_string()
     );
-    assert_eq!(
-        error("[[1]].all(x, x.all(y, y > 0))", &Scope::Source),
-        ExpressionError::NestedLoop.to_string()
-    );
+    assert_eq!(error("[[1]].all(x, x.all(y, y > 0))", &SOURCE), ExpressionError::NestedLoop.to_string());
     assert!(Expression::compile("claims.roles.exists(r, r == 'a')").is_ok());
 }
 
