@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use socket2::{Domain, Protocol, Socket, Type};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::JoinSet;
@@ -16,6 +17,23 @@ use crate::telemetry::Repeated;
 const PAUSE: Duration = Duration::from_millis(100);
 /// How often that is logged at most.
 const WARN_EVERY: Duration = Duration::from_secs(10);
+
+/// How many connections the kernel keeps that were not accepted yet (it may cap that: `net.core.somaxconn`). The standard library's 128
+/// is gone within milliseconds when thousands of clients come back at once; the rest would wait for a retransmission.
+const BACKLOG: i32 = 4096;
+
+/// Listens on `address`, for [`accept`].
+///
+/// # Errors
+/// An address that is taken or may not be used.
+pub fn listen(address: SocketAddr) -> std::io::Result<std::net::TcpListener> {
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+    // A restart must not wait for the last connections of its predecessor to be forgotten.
+    socket.set_reuse_address(true)?;
+    socket.bind(&address.into())?;
+    socket.listen(BACKLOG)?;
+    Ok(socket.into())
+}
 
 /// Accepts from `listener` until `stop`, then waits until every connection has ended. At most `most` connections are served at
 /// once; more wait in the kernel's backlog. Dropping the future ends all of them.

@@ -12,6 +12,7 @@ mod response;
 mod upgrade;
 mod variants;
 
+pub use accept::listen;
 pub use internal::{Internal, InternalParts};
 pub use public::{Public, PublicParts};
 pub use variants::{EndpointVariants, variants};

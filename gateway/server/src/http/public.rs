@@ -89,7 +89,7 @@ impl Public {
             let handshakes = Arc::clone(&self.parts.handshakes);
             async move {
                 let _pending = handshakes.begin();
-                serve(&http, stream, peer.ip(), router, stop).await;
+                serve(&http, stream, peer.ip().to_canonical(), router, stop).await;
             }
         })
         .await;

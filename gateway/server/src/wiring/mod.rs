@@ -18,7 +18,7 @@ use crate::auth::Admitter;
 use crate::broker::{Broker, Memory};
 use crate::demo;
 use crate::drain::Drain;
-use crate::http::{Internal, InternalParts, Public, PublicParts, variants};
+use crate::http::{Internal, InternalParts, Public, PublicParts, listen, variants};
 use crate::intake::{Counts, Intake, Interests};
 use crate::limits::{Connections, Users, capacity, open_files};
 use crate::metrics::{Handshakes, Metrics, MetricsParts, Reports};
@@ -57,11 +57,11 @@ pub struct Bound {
 /// # Errors
 /// A port that is taken or may not be used, named.
 pub fn bind(config: Checked, options: Options) -> Result<Bound> {
-    let listen = |address: SocketAddr, flag: &str| {
-        TcpListener::bind(address).with_context(|| format!("cannot listen on {address} (see {flag})"))
+    let open = |address: SocketAddr, flag: &str| {
+        listen(address).with_context(|| format!("cannot listen on {address} (see {flag})"))
     };
-    let public = listen(options.listen, "--listen")?;
-    let internal = listen(options.admin, "--admin")?;
+    let public = open(options.listen, "--listen")?;
+    let internal = open(options.admin, "--admin")?;
     Ok(Bound { public, internal, options, config: Arc::new(config) })
 }
 

@@ -98,19 +98,29 @@ impl Client {
         self.buffer.drain(..count).collect()
     }
 
-    /// A short unmasked frame: opcode and payload.
+    /// An unmasked frame of less than 64 KiB: opcode and payload.
     #[track_caller]
     pub fn frame(&mut self) -> (u8, Vec<u8>) {
         let head = self.bytes(2);
-        assert!(head[1] < 126, "{head:?}");
-        (head[0] & 15, self.bytes(usize::from(head[1])))
+        let length = match head[1] {
+            126 => {
+                let length = self.bytes(2);
+                u16::from_be_bytes([length[0], length[1]])
+            }
+            short => u16::from(short),
+        };
+        assert!(head[1] < 127, "{head:?}");
+        (head[0] & 15, self.bytes(usize::from(length)))
     }
 
-    /// A close frame: code and reason.
+    /// The close frame, after whatever comes before it: code and reason.
     #[track_caller]
     pub fn close(&mut self) -> (u16, String) {
-        let (opcode, payload) = self.frame();
-        assert_eq!(opcode, 8);
+        let payload = loop {
+            if let (8, payload) = self.frame() {
+                break payload;
+            }
+        };
         (u16::from_be_bytes([payload[0], payload[1]]), String::from_utf8(payload[2..].to_vec()).unwrap())
     }
 

@@ -85,7 +85,7 @@ impl Internal {
         std::thread::Builder::new().name("internal".into()).spawn(move || {
             runtime.block_on(accept(listener, MOST, stop, move |stream, peer| {
                 let (http, router, stop) = (http.clone(), router.clone(), stopping.clone());
-                async move { serve(&http, stream, peer.ip(), router, stop).await }
+                async move { serve(&http, stream, peer.ip().to_canonical(), router, stop).await }
             }));
         })
     }
