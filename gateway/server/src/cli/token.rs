@@ -1,104 +1,199 @@
 //! `rtgw token`: a signed token for trying things out.
 
 use std::path::PathBuf;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
-use anyhow::{Context, Result, anyhow};
-use jsonwebtoken::{Algorithm, EncodingKey, Header};
+use jsonwebtoken::{EncodingKey, Header};
 use rtgw_config::checked::Checked;
-use serde_json::{Map, Value, json};
+use rtgw_config::raw::DurationText;
+use serde_json::{Map, Value};
 
 use super::{Failure, accepted, print_line};
+use crate::auth::TOKEN_BYTES;
+use crate::clock;
 
-/// Prints a token that the gateway of a manifest accepts, signed with its first HMAC key.
+/// Prints a token that the gateway of a manifest accepts, signed with its first issuer's key.
 ///
-/// Example: rtgw token -f examples/quickstart/gateway.yaml --sub ada --claim role=admin --ttl 10m
+/// Example: rtgw token -f gateway.yaml --sub ann --claim role=admin --claim 'projects=["p1","p2"]'
 #[derive(Debug, clap::Args)]
 pub(super) struct Token {
-    /// The manifest, with the Secret that holds the key; `-` is standard input.
+    /// A manifest (RealtimeGateway and the Secrets it names, any number of YAML documents); `-` is standard input.
     #[arg(short, long = "file", value_name = "FILE", required = true)]
     files: Vec<PathBuf>,
     /// Which gateway, where the files hold several.
     #[arg(long, value_name = "GATEWAY")]
     name: Option<String>,
-    /// The user: the claim `sub`.
+    /// The claim `sub`: the user, unless the manifest's `auth.identity` says otherwise.
     #[arg(long, value_name = "USER")]
     sub: String,
-    /// A claim; V is taken as JSON where it is JSON (`projects=["a","b"]`), else as text. Repeat for more.
-    #[arg(long, value_name = "K=V", value_parser = claim)]
-    claim: Vec<(String, Value)>,
-    /// How long it is valid: 90s, 15m, 1h, 7d.
-    #[arg(long, default_value = "1h", value_parser = duration)]
+    /// A further claim, such as role=admin; a value that is JSON is taken as JSON, any other as text.
+    #[arg(long = "claim", value_name = "K=V", value_parser = claim)]
+    claims: Vec<(String, Value)>,
+    /// How long the token is good.
+    #[arg(long, value_name = "DURATION", default_value = "1h", value_parser = duration)]
     ttl: Duration,
+}
+
+/// Why no token can be made.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub(super) enum SignError {
+    /// Nothing to sign with.
+    #[error(
+        "spec.auth.issuers: there is none, so there is no key to sign with; add one with algorithms: [HS256]"
+    )]
+    NoIssuer,
+    /// A claim with an option of its own, or given twice.
+    #[error("--claim {0}: {1}")]
+    Claim(String, &'static str),
+    /// The gateway would refuse it for its size.
+    #[error(
+        "the token would have {0} bytes, and the gateway accepts at most {TOKEN_BYTES}: give fewer claims"
+    )]
+    TooLong(usize),
+    /// The library's complaint.
+    #[error("cannot sign: {0}")]
+    Sign(#[from] jsonwebtoken::errors::Error),
 }
 
 impl Token {
     pub(super) fn run(&self) -> Result<(), Failure> {
         let config = accepted(&self.files, self.name.as_deref())?;
-        print_line(&sign(&config, &self.sub, &self.claim, self.ttl)?)
+        let token = sign(&config, &self.sub, &self.claims, self.ttl)
+            .map_err(|error| Failure::Refused(error.to_string()))?;
+        print_line(&token)
     }
 }
 
-/// A token for `sub`, valid for `ttl` from now, with the issuer and audience that the manifest asks for.
+/// A token for `sub` that the gateway of `config` accepts for `ttl`; `iss` and `aud` are what its first issuer asks for, unless
+/// `claims` give them.
 ///
 /// # Errors
-/// The manifest has no HMAC key.
-pub(super) fn sign(config: &Checked, sub: &str, claims: &[(String, Value)], ttl: Duration) -> Result<String> {
-    let issuer = config.auth.issuers.first().ok_or_else(|| {
-        anyhow!("the manifest has no issuer (spec.auth.issuers), so no token would be accepted")
-    })?;
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).context("the clock is before 1970")?.as_secs();
+/// [`SignError`].
+pub(super) fn sign(
+    config: &Checked,
+    sub: &str,
+    claims: &[(String, Value)],
+    ttl: Duration,
+) -> Result<String, SignError> {
+    let issuer = config.auth.issuers.first().ok_or(SignError::NoIssuer)?;
+    let now = u64::try_from(clock::unix_seconds()).unwrap_or_default();
     let mut all = Map::new();
-    all.insert("sub".to_owned(), json!(sub));
-    all.insert("iat".to_owned(), json!(now));
-    all.insert("exp".to_owned(), json!(now.saturating_add(ttl.as_secs())));
+    all.insert("sub".into(), sub.into());
+    for (name, value) in claims {
+        let why = match name.as_str() {
+            "sub" => Some("say --sub instead"),
+            "exp" => Some("say --ttl instead"),
+            _ if all.contains_key(name) => Some("it is given twice"),
+            _ => None,
+        };
+        if let Some(why) = why {
+            return Err(SignError::Claim(name.clone(), why));
+        }
+        all.insert(name.clone(), value.clone());
+    }
+    let mut unless_given = |name: &str, value: Value| {
+        all.entry(name).or_insert(value);
+    };
     if let Some(name) = &issuer.issuer {
-        all.insert("iss".to_owned(), json!(name));
+        unless_given("iss", name.as_str().into());
     }
-    if let Some(audience) = issuer.audience.first() {
-        all.insert("aud".to_owned(), json!(audience));
+    match issuer.audience.as_slice() {
+        [] => {}
+        [one] => unless_given("aud", one.as_str().into()),
+        several => unless_given("aud", several.into()),
     }
-    all.extend(claims.iter().cloned());
-    Ok(jsonwebtoken::encode(&Header::new(Algorithm::HS256), &all, &EncodingKey::from_secret(&issuer.key.0))?)
+    unless_given("iat", now.into());
+    // A fraction of a second counts as a whole one: no token is born expired.
+    let seconds = ttl.as_secs() + u64::from(ttl.subsec_nanos() > 0);
+    all.insert("exp".into(), now.saturating_add(seconds).into());
+    let token = jsonwebtoken::encode(&Header::default(), &all, &EncodingKey::from_secret(&issuer.key.0))?;
+    if token.len() > TOKEN_BYTES { Err(SignError::TooLong(token.len())) } else { Ok(token) }
 }
 
+/// `K=V`.
 fn claim(text: &str) -> Result<(String, Value), String> {
-    let (name, value) = text.split_once('=').ok_or("must be NAME=VALUE")?;
-    if name.is_empty() {
-        return Err("must be NAME=VALUE".to_owned());
-    }
-    Ok((name.to_owned(), serde_json::from_str(value).unwrap_or_else(|_| json!(value))))
+    let (name, value) =
+        text.split_once('=').filter(|(name, _)| !name.is_empty()).ok_or("write NAME=VALUE")?;
+    let value = serde_json::from_str(value).unwrap_or_else(|_| value.into());
+    Ok((name.to_owned(), value))
 }
 
 fn duration(text: &str) -> Result<Duration, String> {
-    let wrong = || "must be a number and one of s, m, h, d, such as 15m".to_owned();
-    let units = [("s", 1_u64), ("m", 60), ("h", 3_600), ("d", 86_400)];
-    let parts = units.iter().find_map(|(unit, seconds)| Some((text.strip_suffix(unit)?, *seconds)));
-    let (number, seconds) = parts.ok_or_else(wrong)?;
-    let number: u64 = number.parse().map_err(|_| wrong())?;
-    number.checked_mul(seconds).map(Duration::from_secs).ok_or_else(wrong)
+    let duration = DurationText(text.to_owned()).parse().filter(|duration| !duration.is_zero());
+    duration.ok_or_else(|| "write a duration such as 30s, 15m or 1h30m".to_owned())
 }
 
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
 
-    use super::*;
+    use std::net::IpAddr;
+    use std::sync::Arc;
 
-    #[test]
-    fn claims_are_json_where_they_are_json() {
-        assert_eq!(claim("a=1").unwrap().1, json!(1));
-        assert_eq!(claim("a=[\"x\"]").unwrap().1, json!(["x"]));
-        assert_eq!(claim("a=x=y").unwrap().1, json!("x=y"));
-        assert!(claim("a").is_err() && claim("=x").is_err());
+    use serde_json::json;
+
+    use super::*;
+    use crate::auth::{Admitter, ConnectRequest};
+    use crate::fixture::checked;
+    use crate::rules::CompiledRules;
+
+    fn config(issuers: &str) -> Checked {
+        checked(&format!(
+            "endpoints: [{{name: ws, path: /ws}}]\nauth:\n  anonymous: Allow\n  issuers: {issuers}\nchannels: [{{pattern: a}}]\n"
+        ))
+    }
+
+    fn verified(config: &Checked, token: &str) -> Value {
+        let request = ConnectRequest {
+            endpoint: 0,
+            headers: http::HeaderMap::new(),
+            query: format!("token={token}"),
+            ip: IpAddr::from([127, 0, 0, 1]),
+        };
+        let principal =
+            Admitter::new(config, Arc::new(CompiledRules::new(config))).authenticate(&request).unwrap();
+        serde_json::from_slice(&principal.claims).unwrap()
     }
 
     #[test]
-    fn lifetimes_have_a_unit() {
-        assert_eq!(duration("90s"), Ok(Duration::from_secs(90)));
-        assert_eq!(duration("2d"), Ok(Duration::from_secs(172_800)));
-        for wrong in ["", "5", "h", "1w", "-1h", "99999999999999999999h", "18446744073709551615d", "1é"] {
-            assert!(duration(wrong).is_err(), "{wrong}");
+    fn the_gateway_accepts_what_is_signed_for_it() {
+        let claims = ["role=admin", "n=5", "list=[\"a\"]", "text=\"5\"", "odd=a=b", "empty="];
+        let claims: Vec<_> = claims.iter().map(|text| claim(text).unwrap()).collect();
+        let plain = config("[{name: a, algorithms: [HS256], secretRef: {name: auth, key: jwt}}]");
+        let token = sign(&plain, "ann", &claims, Duration::from_secs(60)).unwrap();
+        let mut said = verified(&plain, &token);
+        let (exp, iat) = (said["exp"].take().as_u64().unwrap(), said["iat"].take().as_u64().unwrap());
+        assert_eq!(exp, iat + 60);
+        assert_eq!(
+            said,
+            json!({"sub": "ann", "role": "admin", "n": 5, "list": ["a"], "text": "5", "odd": "a=b", "empty": "",
+                   "exp": null, "iat": null})
+        );
+
+        for (audience, aud) in [("[one]", json!("one")), ("[one, two]", json!(["one", "two"]))] {
+            let strict = config(&format!(
+                "[{{name: a, algorithms: [HS256], secretRef: {{name: auth, key: jwt}}, issuer: id, audience: {audience}}}]"
+            ));
+            let token = sign(&strict, "ann", &[], Duration::from_millis(1500)).unwrap();
+            let said = verified(&strict, &token);
+            assert_eq!((&said["iss"], &said["aud"]), (&json!("id"), &aud));
         }
+    }
+
+    #[test]
+    fn what_cannot_be_signed_says_why() {
+        let none = config("[]");
+        assert_eq!(sign(&none, "a", &[], Duration::from_secs(1)), Err(SignError::NoIssuer));
+        let plain = config("[{name: a, algorithms: [HS256], secretRef: {name: auth, key: jwt}}]");
+        for name in ["sub", "exp"] {
+            let claims = [(name.to_owned(), json!(1))];
+            assert!(matches!(sign(&plain, "a", &claims, Duration::from_secs(1)), Err(SignError::Claim(..))));
+        }
+        let twice = [("k".to_owned(), json!(1)), ("k".to_owned(), json!(2))];
+        assert!(matches!(sign(&plain, "a", &twice, Duration::from_secs(1)), Err(SignError::Claim(..))));
+        let long = [("k".to_owned(), json!("x".repeat(TOKEN_BYTES)))];
+        assert!(matches!(sign(&plain, "a", &long, Duration::from_secs(1)), Err(SignError::TooLong(_))));
+        assert!(claim("novalue").is_err() && claim("=v").is_err());
+        assert!(duration("0s").is_err() && duration("1d").is_err() && duration("1h").is_ok());
     }
 }
