@@ -77,6 +77,11 @@ impl Process {
         self.child.try_wait().unwrap().is_none()
     }
 
+    /// Its process id.
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
     /// Sends a signal by its name (`TERM`, `STOP`, `CONT`, `KILL`).
     pub fn signal(&self, name: &str) {
         let sent =

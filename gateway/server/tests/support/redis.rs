@@ -26,6 +26,11 @@ impl Redis {
         format!("redis://{}", self.address)
     }
 
+    /// Its address.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
     /// Ends it at once.
     pub fn kill(&mut self) {
         self.process = None;

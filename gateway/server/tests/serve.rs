@@ -1,0 +1,221 @@
+//! How `rtgw serve` starts, refuses to start, and ends.
+#![allow(clippy::unwrap_used, clippy::panic, clippy::expect_used)]
+
+mod support;
+
+use std::collections::BTreeSet;
+use std::io::{Read, Write};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::path::PathBuf;
+use std::process::Output;
+use std::time::{Duration, Instant};
+
+use futures_util::future::join_all;
+use support::gateway::{Gateway, rtgw};
+use support::socket::Socket;
+use support::{eventually, free_port, http};
+
+const MANIFEST: &str = "examples/quickstart/gateway.yaml";
+
+/// A manifest of its own, removed with the value.
+struct Manifest(PathBuf);
+
+impl Manifest {
+    fn new(name: &str, text: &str) -> Self {
+        let path = std::env::temp_dir().join(format!("rtgw-serve-{}-{name}.yaml", std::process::id()));
+        std::fs::write(&path, text).unwrap();
+        Self(path)
+    }
+}
+
+impl Drop for Manifest {
+    fn drop(&mut self) {
+        drop(std::fs::remove_file(&self.0));
+    }
+}
+
+/// Runs `rtgw serve` on two ports to its end, which must come by itself.
+fn serve(manifest: &str, public: u16, admin: u16) -> Output {
+    let mut command = rtgw();
+    command.args(["serve", "-f", manifest]).current_dir(support::root());
+    command.args(["--listen", &format!("127.0.0.1:{public}"), "--admin", &format!("127.0.0.1:{admin}")]);
+    command.output().unwrap()
+}
+
+/// Opens `count` connections.
+async fn crowd(gateway: &Gateway, count: usize) -> Vec<Socket> {
+    let mut sockets = Vec::new();
+    for _ in 0..count {
+        let mut socket = Socket::open(&gateway.url("/ws")).await;
+        socket.json_of_type("connected").await;
+        sockets.push(socket);
+    }
+    sockets
+}
+
+/// Whether a new client is let in; a refused connection, an HTTP refusal and a reset are a no.
+fn lets_in(public: SocketAddr) -> bool {
+    let request = format!(
+        "GET /ws HTTP/1.1\r\nHost: {public}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+         Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
+    );
+    let mut answer = [0; 12];
+    TcpStream::connect(public)
+        .and_then(|mut stream| {
+            stream.set_read_timeout(Some(support::PATIENCE))?;
+            stream.write_all(request.as_bytes())?;
+            stream.read_exact(&mut answer)
+        })
+        .is_ok_and(|()| answer.ends_with(b"101"))
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn sigterm_asks_every_client_to_come_back_at_its_own_time() {
+    const CLIENTS: usize = 200;
+    let mut gateway = Gateway::serve(MANIFEST, &[]);
+    let sockets = crowd(&gateway, CLIENTS).await;
+    let (first, closing) = std::sync::mpsc::channel();
+    let clients: Vec<_> = sockets
+        .into_iter()
+        .map(|mut socket| {
+            let first = first.clone();
+            tokio::spawn(async move {
+                let close = socket.closed().await.expect("a close with a code");
+                let _ = first.send(());
+                (u16::from(close.code), close.reason.as_str().to_owned())
+            })
+        })
+        .collect();
+    gateway.process.signal("TERM");
+    closing.recv_timeout(support::PATIENCE).unwrap();
+    assert!(!lets_in(gateway.public), "new connections are refused while others are closed");
+    assert!(
+        http::try_get(gateway.admin, "/readyz").is_none_or(|answer| answer.status == 503),
+        "a pod that ends is not ready"
+    );
+    let mut delays = BTreeSet::new();
+    for client in join_all(clients).await {
+        let (code, reason) = client.unwrap();
+        assert_eq!(code, 1012, "{reason}");
+        let delay = reason.strip_prefix("reconnect;after=").and_then(|delay| delay.parse::<u64>().ok());
+        delays.insert(delay.unwrap_or_else(|| panic!("{reason}")));
+    }
+    // 200 random delays of several seconds in milliseconds: some meet, most do not.
+    assert!(delays.len() > CLIENTS / 2, "{delays:?}");
+    let (least, most) = (delays.first().unwrap(), delays.last().unwrap());
+    assert!(most - least > 1_000, "spread over {least} to {most} ms");
+    let status = gateway.process.ended();
+    assert_eq!(status.code(), Some(0), "{}", gateway.process.stderr());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_second_sigterm_ends_at_once() {
+    // Closed at a bounded rate, so many take several seconds.
+    const CLIENTS: usize = 600;
+    let mut gateway = Gateway::serve(MANIFEST, &[]);
+    let mut sockets = crowd(&gateway, CLIENTS).await;
+    gateway.process.signal("TERM");
+    let draining = || http::try_get(gateway.admin, "/readyz").filter(|answer| answer.status == 503);
+    eventually("the drain has begun", draining);
+    gateway.process.signal("TERM");
+    let signalled = Instant::now();
+    gateway.process.ended();
+    assert!(signalled.elapsed() < Duration::from_secs(1), "ended after {:?}", signalled.elapsed());
+    sockets.clear();
+}
+
+#[tokio::test]
+async fn without_clients_sigterm_and_sigint_end_at_once() {
+    for signal in ["TERM", "INT"] {
+        let mut gateway = Gateway::serve(MANIFEST, &[]);
+        gateway.process.signal(signal);
+        let signalled = Instant::now();
+        assert_eq!(gateway.process.ended().code(), Some(0), "{}", gateway.process.stderr());
+        assert!(signalled.elapsed() < Duration::from_secs(2), "ended after {:?}", signalled.elapsed());
+    }
+}
+
+#[test]
+fn a_refused_manifest_names_every_error_and_binds_nothing() {
+    let manifest = Manifest::new(
+        "bad",
+        "apiVersion: realtime-gateway.dev/v1alpha1\n\
+         kind: RealtimeGateway\n\
+         metadata: {name: bad}\n\
+         spec:\n\
+         \x20 endpoints:\n\
+         \x20 - {name: ws, path: ws, colour: red}\n\
+         \x20 channels:\n\
+         \x20 - {pattern: \"a:{b\"}\n\
+         \x20 - {pattern: c, subscribe: \"1 +\"}\n\
+         \x20 limits: {connection: {messageBytes: 1}}\n",
+    );
+    let (public, admin) = (free_port(), free_port());
+    // Taken ports show that nothing is bound before the manifest is judged: the answer is 64 and not 1.
+    let taken = [public, admin].map(|port| TcpListener::bind((Ipv4Addr::LOCALHOST, port)).unwrap());
+    let output = serve(manifest.0.to_str().unwrap(), public, admin);
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(64), "{said}");
+    assert!(output.stdout.is_empty(), "results only go to stdout");
+    for path in [
+        "spec.endpoints[0].path",
+        "spec.endpoints[0].colour",
+        "spec.channels[0].pattern",
+        "spec.channels[1].subscribe",
+        "spec.limits.connection.messageBytes",
+    ] {
+        assert!(said.contains(path), "{path} is missing in:\n{said}");
+    }
+    drop(taken);
+}
+
+#[test]
+fn a_manifest_that_is_not_there_is_refused() {
+    let output = serve("/nowhere/gateway.yaml", free_port(), free_port());
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert_eq!((output.status.code(), output.stdout.len()), (Some(64), 0), "{said}");
+    assert!(said.contains("/nowhere/gateway.yaml"), "{said}");
+}
+
+#[test]
+fn a_wrong_command_line_is_refused() {
+    for arguments in [
+        &["dance"][..],
+        &[],
+        &["serve"],
+        &["serve", "-f", MANIFEST, "--listen", "nowhere"],
+        &["serve", "-f", MANIFEST, "--redis", "http://127.0.0.1:6379"],
+        &["serve", "-f", MANIFEST, "--shards", "0"],
+        &["check"],
+    ] {
+        let output = rtgw().args(arguments).current_dir(support::root()).output().unwrap();
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert_eq!((output.status.code(), output.stdout.len()), (Some(64), 0), "{arguments:?}: {said}");
+        assert!(!said.trim().is_empty(), "{arguments:?} says why");
+    }
+}
+
+#[test]
+fn a_taken_port_is_named_and_fails_the_start() {
+    for taken in 0..2 {
+        let held = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+        let port = held.local_addr().unwrap().port();
+        let mut ports = [free_port(), free_port()];
+        ports[taken] = port;
+        let output = serve(MANIFEST, ports[0], ports[1]);
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert_eq!((output.status.code(), output.stdout.len()), (Some(1), 0), "{said}");
+        assert!(said.contains(&format!("127.0.0.1:{port}")), "{said}");
+        // The other port was given back.
+        TcpListener::bind((Ipv4Addr::LOCALHOST, ports[1 - taken])).unwrap();
+    }
+}
+
+#[test]
+fn help_and_version_are_answers() {
+    for arguments in [&["--help"][..], &["--version"], &["serve", "--help"], &["check", "--help"]] {
+        let output = rtgw().args(arguments).output().unwrap();
+        assert_eq!(output.status.code(), Some(0));
+        assert!(!output.stdout.is_empty() && output.stderr.is_empty(), "{arguments:?}");
+    }
+}
