@@ -38,7 +38,7 @@ impl Check {
                     print_line(&summary(&accepted))?;
                 }
                 Err(problems) if names.len() > 1 => {
-                    refused.push(format!("{}:\n{}", name.unwrap_or("?"), text(&problems)))
+                    refused.push(format!("{}:\n{}", name.unwrap_or("?"), text(&problems)));
                 }
                 Err(problems) => refused.push(text(&problems)),
             }
