@@ -225,10 +225,9 @@ async fn a_burst_of_10000_updates_reaches_100_clients_once_and_in_order() {
         clients.push(tokio::spawn(async move {
             for expected in 0..UPDATES {
                 let text = client.text().await;
-                let number = text
-                    .split("\"number\":")
-                    .nth(1)
-                    .and_then(|rest| rest.split(|c: char| !c.is_ascii_digit()).next()?.parse::<u64>().ok());
+                let number = text.split("\"number\":").nth(1).and_then(|rest| {
+                    rest.trim_start().split(|c: char| !c.is_ascii_digit()).next()?.parse::<u64>().ok()
+                });
                 assert_eq!(number, Some(expected), "{text}");
             }
             client
@@ -256,16 +255,17 @@ async fn redis_may_die_under_traffic_and_come_back() {
     assert_eq!(client.json().await["job_id"], "test-123");
 
     redis.kill();
-    let gap = client.json().await;
-    assert_eq!((&gap["type"], &gap["data"]["channel"]), (&json!("gap"), &json!("jobs")), "{gap}");
     assert_eq!(http::get(gateway.admin, "/readyz").status, 200);
 
     redis.restart();
     let usable = Instant::now();
     redis.wait_for_subscriber(CHANNEL);
     assert!(usable.elapsed() < Duration::from_secs(2), "resubscribed after {:?}", usable.elapsed());
+    // Only now: a client that reloads at the gap misses nothing behind it.
+    let gap = client.json().await;
+    assert_eq!((&gap["type"], &gap["data"]["channel"]), (&json!("gap"), &json!("jobs")), "{gap}");
     redis.cli(&["PUBLISH", CHANNEL, r#"{"job_id":"after","status":"completed","data":{}}"#]);
-    assert_eq!(client.json_of_type("job_update").await["job_id"], "after");
+    assert_eq!(client.json().await["job_id"], "after");
     assert_eq!(gateway.connected_clients(), 1);
 }
 
