@@ -74,8 +74,8 @@ fn the_javascript_client_hears_the_close() {
     let (_redis, mut gateway) = start();
     let mut client = javascript_client(&gateway);
     gateway.process.signal("TERM");
-    client.wait_for("log line", |line| line == "Disconnected from WebSocket server");
     assert_eq!(told(&mut client, "closed"), 1012);
+    client.wait_for("log line", |line| line == "Disconnected from WebSocket server");
     assert_eq!(gateway.process.ended().code(), Some(0));
 }
 
