@@ -46,7 +46,7 @@ conformance: setup
 	conformance/autobahn/run.sh
 
 # Every fuzz target for a short while; SECONDS_EACH makes it longer.
-fuzz:
+fuzz: setup
 	SECONDS_EACH=$${SECONDS_EACH:-10} fuzz/run.sh
 
 # The whole of deny.toml, advisories included. Needs cargo-deny.

@@ -15,6 +15,13 @@ for target in "$@"; do
     mkdir -p "corpus/$target" "artifacts/$target"
     dictionary=
     [ ! -f "seeds/$target.dict" ] || dictionary=-dict=seeds/$target.dict
-    "target/$host/release/$target" -max_total_time="${SECONDS_EACH:-20}" -timeout=5 -rss_limit_mb=1024 -max_len=4096 \
-        -print_final_stats=1 -verbosity=0 -artifact_prefix="artifacts/$target/" $dictionary "corpus/$target" "seeds/$target"
+    log=artifacts/$target.log
+    if ! "target/$host/release/$target" -max_total_time="${SECONDS_EACH:-20}" -timeout=5 -rss_limit_mb=1024 -max_len=4096 \
+        -print_final_stats=1 -verbosity=0 -artifact_prefix="artifacts/$target/" $dictionary "corpus/$target" "seeds/$target" \
+        >"$log" 2>&1; then
+        cat "$log"
+        echo "$target: FAILED; the input is in fuzz/artifacts/$target" >&2
+        exit 1
+    fi
+    echo "$target: $(sed -n 's/^stat::number_of_executed_units: *//p' "$log") inputs, $(sed -n 's/^stat::new_units_added: *//p' "$log") of them kept"
 done

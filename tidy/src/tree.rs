@@ -33,7 +33,9 @@ impl File {
 
     /// Whether it stands in a folder of integration tests or benchmarks, or is named as unit tests are.
     pub fn is_test(&self) -> bool {
-        ["tests", "benches"].iter().any(|folder| self.folder().split('/').any(|part| part == *folder))
+        ["tests", "benches", "fuzz_targets"]
+            .iter()
+            .any(|folder| self.folder().split('/').any(|part| part == *folder))
             || self.name() == "tests.rs"
             || self.name().ends_with("_tests.rs")
     }
