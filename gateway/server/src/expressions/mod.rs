@@ -17,6 +17,8 @@ mod value;
 
 #[cfg(test)]
 mod mapping_tests;
+#[cfg(test)]
+mod tests;
 
 pub use caller::{CallerScope, Connection, Target};
 pub use condition::{Condition, Known};
