@@ -1,7 +1,7 @@
 //! A WebSocket client that writes any bytes it is told to and reads frames by hand: no code in common with the server.
 
 use std::io::{ErrorKind, Read, Write};
-use std::net::{SocketAddr, TcpStream};
+use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::time::Duration;
 
 /// Longer than anything that the server may take for an answer; reaching it fails the case, not the run.
@@ -84,6 +84,15 @@ impl Client {
     /// Writes bytes as they are. The server may have ended the connection by then: what it said shows in what is read.
     pub fn send(&mut self, bytes: &[u8]) {
         drop(self.stream.write_all(bytes));
+    }
+
+    /// Says that nothing more will be sent, and still reads.
+    pub fn end_sending(&mut self) -> Result<(), Failed> {
+        match self.stream.shutdown(Shutdown::Write) {
+            // The server was faster.
+            Err(error) if error.kind() != ErrorKind::NotConnected => Err(error.to_string()),
+            _ => Ok(()),
+        }
     }
 
     /// Writes every byte by itself.

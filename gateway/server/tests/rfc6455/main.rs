@@ -5,6 +5,7 @@
 
 mod client;
 mod handshakes;
+mod hostile;
 mod inflate;
 mod memory;
 mod offers;
@@ -104,6 +105,18 @@ fn cases(server: SocketAddr, process: u32) -> Vec<Case> {
         "memory: announced messages cost nothing".to_owned(),
         Box::new(move || memory::promises(server, process)),
     );
+    let hostile: [(&str, fn(SocketAddr, u32) -> Result<(), Failed>); 7] = [
+        ("echoes that nobody takes", hostile::echoes_unread),
+        ("pongs that nobody takes", hostile::pings_unread),
+        ("answers that nobody takes", hostile::answers_unread),
+        ("200,000 empty fragments", |server, _| hostile::empty_fragments(server)),
+        ("noise behind the handshake", |server, _| hostile::noise(server)),
+        ("resets at every stage", |server, _| hostile::resets(server)),
+        ("a thousand at once", |server, _| hostile::crowd(server)),
+    ];
+    for (name, run) in hostile {
+        add(format!("hostile: {name}"), Box::new(move || run(server, process)));
+    }
     add("patience: a silent connection".to_owned(), Box::new(move || patience::silent(server)));
     add("patience: half a request".to_owned(), Box::new(move || patience::half(server)));
     add("patience: a request byte by byte".to_owned(), Box::new(move || patience::dripping(server)));

@@ -13,7 +13,7 @@ const BOMBS: usize = 32;
 const GROWTH_KIB: u64 = 24 << 10;
 
 /// The private memory of the server's process now, and the most it ever had resident, in KiB.
-fn memory(process: u32) -> Result<(u64, u64), Failed> {
+pub fn memory(process: u32) -> Result<(u64, u64), Failed> {
     let text =
         std::fs::read_to_string(format!("/proc/{process}/status")).map_err(|error| error.to_string())?;
     let kib = |name: &str| {
