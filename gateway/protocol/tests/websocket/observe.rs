@@ -31,6 +31,8 @@ pub(crate) struct Observed {
     pub(crate) seen: Vec<Seen>,
     pub(crate) failed_after: Option<usize>,
     pub(crate) decoder: Decoder,
+    /// No more messages than bytes: a decoder that repeats itself fails, and does not fill the machine's memory.
+    most: usize,
 }
 
 /// Feeds `wire` in reads that end at the given lengths, pausing after every message for which `pause` is true, and resuming at
@@ -41,7 +43,7 @@ pub(crate) fn observe(
     reads: impl IntoIterator<Item = usize>,
     pause: &mut dyn FnMut() -> bool,
 ) -> Observed {
-    let mut observed = Observed::default();
+    let mut observed = Observed { most: wire.len(), ..Observed::default() };
     let mut at = 0;
     for read in reads {
         let end = (at + read).min(wire.len());
@@ -72,9 +74,10 @@ impl Observed {
         pause: &mut dyn FnMut() -> bool,
         call: impl FnOnce(&mut Decoder, Call<'_>) -> Result<Progress, Violation>,
     ) -> Option<Progress> {
-        let seen = &mut self.seen;
+        let (seen, most) = (&mut self.seen, self.most);
         let result = call(&mut self.decoder, &mut |incoming| {
             seen.push(incoming.into());
+            assert!(seen.len() <= most, "a message is shown twice");
             if pause() { Flow::Pause } else { Flow::Continue }
         });
         result.map_err(|violation| self.seen.push(Seen::Fail(violation.code().code()))).ok()
