@@ -76,18 +76,11 @@ impl<'a> CallerScope<'a> {
 
     fn connection_value(&self) -> Boxed<'a> {
         let Connection { key, ip, endpoint, query } = self.connection;
-        let mut parameters = Vec::new();
-        for (name, value) in form_urlencoded::parse(query.as_bytes()) {
-            // The first of repeated names counts, for every rule alike.
-            if !parameters.iter().any(|(known, _)| *known == name) {
-                parameters.push((name, value));
-            }
-        }
         value::map([
             ("id", value::owned_text(key.to_string())),
             ("ip", value::owned_text(ip.to_string())),
             ("endpoint", value::text(endpoint)),
-            ("query", value::owned_map(parameters)),
+            ("query", value::owned_map(form_urlencoded::parse(query.as_bytes()))),
             ("auth", Box::new(CelNull)),
         ])
     }

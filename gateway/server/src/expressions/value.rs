@@ -39,13 +39,15 @@ pub(super) fn texts<'v>(entries: &[(&'v str, &'v str)]) -> Boxed<'v> {
     map(entries.iter().map(|(name, value)| (*name, text(value))))
 }
 
-/// A map of texts that live here.
-pub(super) fn owned_map<'v>(entries: Vec<(Cow<'_, str>, Cow<'_, str>)>) -> Boxed<'v> {
-    let entries: HashMap<CelMapKey<'v>, Boxed<'v>> = entries
-        .into_iter()
-        .map(|(name, value)| (CelMapKey::from(name.into_owned()), owned_text(value.into_owned())))
-        .collect();
-    Box::new(CelMap::from(entries))
+/// A map of texts that live here; of repeated names the first counts.
+pub(super) fn owned_map<'v, 't>(
+    entries: impl IntoIterator<Item = (Cow<'t, str>, Cow<'t, str>)>,
+) -> Boxed<'v> {
+    let mut map: HashMap<CelMapKey<'v>, Boxed<'v>> = HashMap::new();
+    for (name, value) in entries {
+        map.entry(CelMapKey::from(name.into_owned())).or_insert_with(|| owned_text(value.into_owned()));
+    }
+    Box::new(CelMap::from(map))
 }
 
 /// A text that lives here.
