@@ -22,9 +22,9 @@ metadata: {name: bench}
 spec:
   auth: {anonymous: Allow}
   endpoints:
-  - {name: shared, path: /shared, envelope: Raw, autoSubscribe: [shared], heartbeat: {interval: 5m, timeout: 10m}}
-  - {name: filtered, path: /filtered, envelope: Raw, autoSubscribe: [filtered], heartbeat: {interval: 5m, timeout: 10m}}
-  - {name: own, path: /own, envelope: Raw, autoSubscribe: ["own:{connection.query.n}"], heartbeat: {interval: 5m, timeout: 10m}}
+  - {name: shared, path: /shared, envelope: Raw, autoSubscribe: [{channel: shared}], heartbeat: {interval: 5m, timeout: 10m}}
+  - {name: filtered, path: /filtered, envelope: Raw, autoSubscribe: [{channel: filtered}], heartbeat: {interval: 5m, timeout: 10m}}
+  - {name: own, path: /own, envelope: Raw, autoSubscribe: [{channel: "own:{connection.query.n}"}], heartbeat: {interval: 5m, timeout: 10m}}
   channels:
   - {pattern: shared, subscribe: "true"}
   - {pattern: filtered, subscribe: "true", filters: {ks: k}}

@@ -25,8 +25,8 @@ spec:
     issuers: [{name: bench, algorithms: [HS256], secretRef: {name: bench, key: jwt}}]
   endpoints:
   - {name: engine, path: /engine, protocol: Echo, heartbeat: {interval: 25s, timeout: 60s}}
-  - {name: shared, path: /shared, autoSubscribe: [news, alerts], heartbeat: {interval: 25s, timeout: 60s}}
-  - {name: own, path: /own, autoSubscribe: [news, "user:{claims.sub}"], heartbeat: {interval: 25s, timeout: 60s}}
+  - {name: shared, path: /shared, autoSubscribe: [{channel: news}, {channel: alerts}], heartbeat: {interval: 25s, timeout: 60s}}
+  - {name: own, path: /own, autoSubscribe: [{channel: news}, {channel: "user:{claims.sub}"}], heartbeat: {interval: 25s, timeout: 60s}}
   channels:
   - {pattern: news}
   - {pattern: alerts}
