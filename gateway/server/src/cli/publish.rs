@@ -48,10 +48,8 @@ impl Publish {
             super::report("reading one JSON value a line; end with Ctrl-D");
         }
         let mut batch = Vec::new();
-        let mut number = 0;
-        for line in stdin.lock().lines() {
+        for (line, number) in stdin.lock().lines().zip(1..) {
             let line = line?;
-            number += 1;
             if line.trim().is_empty() {
                 continue;
             }

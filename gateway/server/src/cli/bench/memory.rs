@@ -26,7 +26,7 @@ spec:
   endpoints:
   - {name: engine, path: /engine, protocol: Echo, heartbeat: {interval: 25s, timeout: 60s}}
   - {name: shared, path: /shared, autoSubscribe: [{channel: news}, {channel: alerts}], heartbeat: {interval: 25s, timeout: 60s}}
-  - {name: own, path: /own, autoSubscribe: [{channel: news}, {channel: "user:{claims.sub}"}], heartbeat: {interval: 25s, timeout: 60s}}
+  - {name: own, path: /own, autoSubscribe: [{channel: news}, {channel: "user:{claims.sub}", when: user != ''}], heartbeat: {interval: 25s, timeout: 60s}}
   channels:
   - {pattern: news}
   - {pattern: alerts}
