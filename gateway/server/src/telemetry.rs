@@ -34,7 +34,12 @@ pub struct AlreadySet;
 /// # Errors
 /// [`AlreadySet`].
 pub fn start(level: LogLevel, format: LogFormat) -> Result<(), AlreadySet> {
-    let subscriber = tracing_subscriber::fmt().with_writer(std::io::stderr).with_env_filter(filter(level));
+    let subscriber = tracing_subscriber::fmt()
+        .with_writer(std::io::stderr)
+        .with_env_filter(filter(level))
+        // A line that cannot be written would be reported on stderr, by a macro that panics where that fails too: a collector
+        // that goes away would end whichever thread logs next.
+        .log_internal_errors(false);
     match format {
         LogFormat::Text => {
             subscriber.with_ansi(std::io::stderr().is_terminal()).with_target(false).try_init()

@@ -11,6 +11,7 @@ use std::process::Output;
 use std::time::{Duration, Instant};
 
 use futures_util::future::join_all;
+use serde_json::json;
 use support::gateway::{Gateway, rtgw};
 use support::socket::Socket;
 use support::{eventually, free_port, http};
@@ -133,6 +134,77 @@ async fn without_clients_sigterm_and_sigint_end_at_once() {
         assert_eq!(gateway.process.ended().code(), Some(0), "{}", gateway.process.stderr());
         assert!(signalled.elapsed() < Duration::from_secs(2), "ended after {:?}", signalled.elapsed());
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn clients_that_never_answer_do_not_hold_up_the_end() {
+    let mut gateway = Gateway::serve(MANIFEST, &[]);
+    // Nobody reads these, so nobody answers their close.
+    let sockets = crowd(&gateway, 50).await;
+    // An answered request whose connection stays open, one that is never finished, and one that never began.
+    let mut waiting: Vec<TcpStream> = (0..3).map(|_| TcpStream::connect(gateway.public).unwrap()).collect();
+    waiting[0].write_all(b"GET /health HTTP/1.1\r\nHost: x\r\n\r\n").unwrap();
+    waiting[0].read_exact(&mut [0; 12]).unwrap();
+    waiting[1].write_all(b"GET /ws HTTP/1.1\r\nHost:").unwrap();
+    gateway.process.signal("TERM");
+    let signalled = Instant::now();
+    assert_eq!(gateway.process.ended().code(), Some(0), "{}", gateway.process.stderr());
+    // A request under way has five seconds to be finished.
+    assert!(signalled.elapsed() < Duration::from_secs(8), "ended after {:?}", signalled.elapsed());
+    drop((sockets, waiting));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_readers_of_stdout_and_of_the_log_may_go_away() {
+    let (public, admin) = (free_port(), free_port());
+    let mut command = rtgw();
+    // With a source that has no Redis, so that there is something to log all the time.
+    let manifest = "examples/job-updates/gateway.yaml";
+    command.args(["serve", "-f", manifest, "--redis", "redis://127.0.0.1:1"]).current_dir(support::root());
+    command.args(["--listen", &format!("127.0.0.1:{public}"), "--admin", &format!("127.0.0.1:{admin}")]);
+    let (reader, writer) = std::io::pipe().unwrap();
+    drop(reader);
+    let mut child = command.stdout(writer.try_clone().unwrap()).stderr(writer).spawn().unwrap();
+    drop(command);
+    let admin = SocketAddr::from((Ipv4Addr::LOCALHOST, admin));
+    eventually("the gateway is ready", || {
+        assert!(child.try_wait().unwrap().is_none(), "the gateway ended");
+        http::try_get(admin, "/readyz").filter(|answer| answer.status == 200)
+    });
+    let mut socket = Socket::open(&format!("ws://127.0.0.1:{public}/ws")).await;
+    socket.send(&json!({"type": "ping"})).await;
+    assert_eq!(socket.json().await["type"], "pong");
+    eventually("the source goes on trying", || {
+        let text = http::get(admin, "/metrics").body;
+        let tried = text
+            .lines()
+            .find(|line| line.starts_with("rtgw_source_errors_total{") && line.contains("connect"))?;
+        tried.rsplit(' ').next()?.parse::<f64>().ok().filter(|tries| *tries >= 4.0)
+    });
+    let pid = child.id().to_string();
+    assert!(std::process::Command::new("kill").args(["-TERM", &pid]).status().unwrap().success());
+    let close = socket.closed().await.expect("a close with a code");
+    assert_eq!(u16::from(close.code), 1012);
+    assert_eq!(eventually("the gateway ends", || child.try_wait().unwrap()).code(), Some(0));
+}
+
+#[test]
+fn the_password_of_a_redis_is_never_shown() {
+    let mut gateway = Gateway::serve(
+        "examples/job-updates/gateway.yaml",
+        &["--redis", "redis://user:hunter2-secret@127.0.0.1:1/0"],
+    );
+    eventually("the source is named", || {
+        http::get(gateway.admin, "/readyz").body.contains("source:jobs").then_some(())
+    });
+    for path in ["/readyz", "/metrics", "/v1/info", "/config"] {
+        let answer = http::get(gateway.admin, path);
+        assert!(!answer.body.contains("hunter2"), "{path}: {}", answer.body);
+    }
+    gateway.process.signal("TERM");
+    gateway.process.ended();
+    let said = gateway.process.stderr();
+    assert!(said.contains("127.0.0.1:1") && !said.contains("hunter2"), "{said}");
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! `rtgw serve`: holds sockets until a signal, then drains.
 
-use std::io::IsTerminal;
+use std::io::{IsTerminal, Write};
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
@@ -8,7 +8,7 @@ use anyhow::Context;
 use rtgw_config::checked::{Checked, RedisAddress};
 use tokio_util::sync::CancellationToken;
 
-use super::{Failure, accepted, print_line};
+use super::{Failure, accepted};
 use crate::drain::Signals;
 use crate::telemetry::{self, LogFormat};
 use crate::wiring::{self, Bound, Options};
@@ -79,7 +79,7 @@ impl Serve {
                 tracing::warn!("a second signal: ending at once");
                 std::process::exit(1);
             });
-            bound.serve(stop, || welcome.iter().for_each(|line| drop(print_line(line)))).await
+            bound.serve(stop, || print(&welcome)).await
         })?;
         // Blocking tasks, if any are left, must not hold up the end.
         runtime.shutdown_background();
@@ -99,6 +99,12 @@ fn redis(url: &str) -> Result<RedisAddress, Failure> {
 /// A token to paste, where the manifest has a key that signs.
 fn first_token(config: &Checked) -> Option<String> {
     super::token::sign(config, "demo", &[], std::time::Duration::from_secs(24 * 3600)).ok()
+}
+
+/// Prints lines for whoever still listens: sockets do not depend on it, unlike the verbs whose output is their purpose.
+fn print(lines: &[String]) {
+    let mut out = std::io::stdout().lock();
+    let _ = lines.iter().try_for_each(|line| writeln!(out, "{line}")).and_then(|()| out.flush());
 }
 
 /// What a person needs first. A program that reads stdout gets the same lines; logs are elsewhere.

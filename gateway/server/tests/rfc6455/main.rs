@@ -25,6 +25,9 @@ use witness::Witness;
 /// A name and what is done.
 type Case = (String, Box<dyn Fn() -> Result<(), Failed> + Send>);
 
+/// A client and what it needs: the server's address and its process.
+type Hostile = fn(SocketAddr, u32) -> Result<(), Failed>;
+
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     inflate::prove();
@@ -105,7 +108,7 @@ fn cases(server: SocketAddr, process: u32) -> Vec<Case> {
         "memory: announced messages cost nothing".to_owned(),
         Box::new(move || memory::promises(server, process)),
     );
-    let hostile: [(&str, fn(SocketAddr, u32) -> Result<(), Failed>); 7] = [
+    let hostile: [(&str, Hostile); 7] = [
         ("echoes that nobody takes", hostile::echoes_unread),
         ("pongs that nobody takes", hostile::pings_unread),
         ("answers that nobody takes", hostile::answers_unread),
