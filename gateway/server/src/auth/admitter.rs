@@ -16,8 +16,12 @@ use super::token::Verifier;
 use super::{Admitted, ConnectRequest, origin};
 use crate::clock;
 use crate::expressions::{CallerScope, ChannelTemplate, Condition, Connection};
+use crate::pace::Pace;
 use crate::refusal::Refusal;
 use crate::rules::CompiledRules;
+
+/// Claims decide whether a greeting fails, so clients decide how often that would be logged.
+static GREETINGS: Pace = Pace::every_ms(10_000);
 
 /// The admission of one configuration; shared by all threads of the runtime.
 #[derive(Debug)]
@@ -84,8 +88,11 @@ impl Admitter {
         let asker = Asker { key, endpoint: door.ix, principal: &principal };
         let auto = self.auto_subscribe(door, &scope, &asker)?;
         let greeting = door.greeting.say(&scope, key, &principal.user, at).map_err(|error| {
-            tracing::error!(endpoint = &*door.name, %error, "the greeting's message fails, so nobody can connect");
-            internal()
+            if let Some(unsaid) = GREETINGS.due() {
+                let endpoint = &*door.name;
+                tracing::warn!(endpoint, %error, unsaid, "a client is refused because the greeting's message fails for it");
+            }
+            Refusal::new(500, "internal", "the endpoint's greeting fails for this client; the gateway's log says why")
         })?;
         drop(scope);
         Ok(Admitted { key, principal: Arc::new(principal), auto, greeting })
