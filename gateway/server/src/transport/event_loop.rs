@@ -136,7 +136,10 @@ impl EventLoop {
         }
         let more = self.hub.advance(now, self.budget);
         let done = self.fanned_out();
+        // Before anything is written: who reads a greeting may publish at once, and must find the channels wanted.
+        self.carry_effects();
         self.flush(now);
+        // And what writing brought about.
         self.carry_effects();
         let idle = !more && self.ready.is_empty();
         if self.inbox.settle(done, idle) { Turn::Sleep } else { Turn::Again }
