@@ -255,7 +255,11 @@ async fn redis_may_die_under_traffic_and_come_back() {
     assert_eq!(client.json().await["job_id"], "test-123");
 
     redis.kill();
-    assert_eq!(http::get(gateway.admin, "/readyz").status, 200);
+    eventually("the loss is noticed", || {
+        let ready = http::get(gateway.admin, "/readyz");
+        assert_eq!(ready.status, 200);
+        (ready.json()["degraded"] == json!(["source:jobs"])).then_some(())
+    });
 
     redis.restart();
     let usable = Instant::now();
@@ -266,6 +270,7 @@ async fn redis_may_die_under_traffic_and_come_back() {
     assert_eq!((&gap["type"], &gap["data"]["channel"]), (&json!("gap"), &json!("jobs")), "{gap}");
     redis.cli(&["PUBLISH", CHANNEL, r#"{"job_id":"after","status":"completed","data":{}}"#]);
     assert_eq!(client.json().await["job_id"], "after");
+    assert_eq!(http::get(gateway.admin, "/readyz").json()["degraded"], json!([]));
     assert_eq!(gateway.connected_clients(), 1);
 }
 

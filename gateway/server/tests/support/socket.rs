@@ -1,7 +1,5 @@
 //! A WebSocket client of another author, tungstenite, with waiting that fails in time.
 
-use std::time::Duration;
-
 use futures_util::{SinkExt, StreamExt};
 use serde_json::Value;
 use tokio::net::TcpStream;
@@ -47,14 +45,19 @@ impl Socket {
 
     /// The next text message.
     pub async fn text(&mut self) -> String {
-        loop {
-            match self.message(PATIENCE).await {
-                Some(Message::Text(text)) => return text.as_str().to_owned(),
-                Some(Message::Close(frame)) => panic!("closed: {frame:?}"),
-                Some(_) => {}
-                None => panic!("no message within {PATIENCE:?}"),
+        // One deadline for all of it: pings in between do not make the wait longer.
+        let waiting = async {
+            loop {
+                match self.message().await {
+                    Message::Text(text) => return text.as_str().to_owned(),
+                    Message::Close(frame) => panic!("closed: {frame:?}"),
+                    _ => {}
+                }
             }
-        }
+        };
+        tokio::time::timeout(PATIENCE, waiting)
+            .await
+            .unwrap_or_else(|_| panic!("no message within {PATIENCE:?}"))
     }
 
     /// The next text message as JSON.
@@ -75,17 +78,19 @@ impl Socket {
 
     /// Waits for the server's close.
     pub async fn closed(&mut self) -> Option<CloseFrame> {
-        loop {
-            match self.message(PATIENCE).await {
-                Some(Message::Close(frame)) => return frame,
-                Some(_) => {}
-                None => panic!("no close within {PATIENCE:?}"),
+        let waiting = async {
+            loop {
+                if let Message::Close(frame) = self.message().await {
+                    return frame;
+                }
             }
-        }
+        };
+        tokio::time::timeout(PATIENCE, waiting)
+            .await
+            .unwrap_or_else(|_| panic!("no close within {PATIENCE:?}"))
     }
 
-    async fn message(&mut self, patience: Duration) -> Option<Message> {
-        let next = tokio::time::timeout(patience, self.0.next()).await.ok()?;
-        Some(next.expect("the connection ended without a close").unwrap())
+    async fn message(&mut self) -> Message {
+        self.0.next().await.expect("the connection ended without a close").unwrap()
     }
 }
