@@ -179,6 +179,24 @@ fn same(a: Option<&Scalar>, b: Option<&Scalar>) -> bool {
     }
 }
 
+/// The table of the guide.
+#[test]
+fn the_guides_examples_hold() {
+    let guide = include_str!("../../../../docs/guide/rules.md");
+    let (_, section) = guide.split_once("## JSON from expressions").unwrap();
+    let message = section.split_once("With `").unwrap().1.split_once("` as `msg`").unwrap().0;
+    let mut rows = 0;
+    for row in section.lines().filter(|line| line.starts_with("| `")) {
+        let cells: Vec<&str> = row.trim_matches(['|', ' ']).split("` | `").collect();
+        let [expression, json] = cells.as_slice() else { panic!("{row}") };
+        let expression = Expression::compile(expression.trim_matches('`')).unwrap();
+        let given = JsonPlan::new(&expression).evaluate(&scope(message), None).unwrap();
+        assert_eq!(std::str::from_utf8(&given).unwrap(), json.trim_matches('`'), "{row}");
+        rows += 1;
+    }
+    assert_eq!(rows, 7);
+}
+
 #[test]
 fn evaluations_of_the_highest_tree_fit_the_stack() {
     let expressions = [
