@@ -4,8 +4,9 @@ use std::io::{Read, Write};
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
-use super::client::{Client, Failed, WAIT, masked};
+use super::client::{Client, Failed, WAIT, masked, show};
 use super::memory::memory;
+use crate::support::http;
 
 /// What the server may keep for one client that does not read, in KiB: its outbox, the kernel's buffers are not counted.
 const EACH_KIB: u64 = 1024;
@@ -60,6 +61,31 @@ pub fn answers_unread(server: SocketAddr, process: u32) -> Result<(), Failed> {
     )
 }
 
+/// A subscriber that does not read what is published: ended by 4430 behind whole frames, while the witness hears all of it.
+pub fn subscriber_unread(server: SocketAddr, admin: SocketAddr) -> Result<(), Failed> {
+    let mut client = Client::open(server, "/json", None, b"")?;
+    client.send(&masked(0x81, br#"{"type":"subscribe","channel":"c:loud"}"#));
+    client.next()?;
+    // 12 MiB: more than the kernel and the outbox (256 KiB) hold together.
+    let body = serde_json::json!({"channel": "c:loud", "event": "loud", "data": "x".repeat(200_000)});
+    for _ in 0..60 {
+        let answer = http::post(admin, "/v1/publish", &body);
+        if answer.status != 200 {
+            return Err(format!("{answer:?}"));
+        }
+    }
+    let mut heard = 0;
+    loop {
+        let frame = client.next()?;
+        match (frame.first, frame.payload.len()) {
+            (0x81, 200_000..) => heard += 1,
+            (0x88, _) if frame.payload.starts_with(&4430u16.to_be_bytes()) => break,
+            _ => return Err(format!("behind {heard} publications came {}", show(&frame))),
+        }
+    }
+    if heard >= 60 { Err("everything was kept for it".to_owned()) } else { Ok(()) }
+}
+
 /// Empty fragments of a message that does not end for long: each is legal, together they are nothing.
 pub fn empty_fragments(server: SocketAddr) -> Result<(), Failed> {
     let mut client = Client::open(server, "/plain", None, b"")?;
@@ -71,7 +97,7 @@ pub fn empty_fragments(server: SocketAddr) -> Result<(), Failed> {
     client.send(&masked(0x80, b"z"));
     let frame = client.next()?;
     if (frame.first, frame.payload.as_slice()) != (0x81, b"az".as_slice()) {
-        return Err(format!("heard {}", super::client::show(&frame)));
+        return Err(format!("heard {}", show(&frame)));
     }
     client.fence()
 }

@@ -33,12 +33,12 @@ fn main() -> ExitCode {
     inflate::prove();
     if arguments.iter().any(|argument| argument == "--list") {
         let nowhere = SocketAddr::from(([127, 0, 0, 1], 0));
-        cases(nowhere, 0).iter().for_each(|(name, _)| println!("{name}: test"));
+        cases(nowhere, nowhere, 0).iter().for_each(|(name, _)| println!("{name}: test"));
         return ExitCode::SUCCESS;
     }
     let parts: Vec<&String> = arguments.iter().filter(|argument| !argument.starts_with('-')).collect();
     let gateway = Gateway::serve("gateway/server/tests/rfc6455/gateway.yaml", &["--shards", "2"]);
-    let mut cases = cases(gateway.public, gateway.process.id());
+    let mut cases = cases(gateway.public, gateway.admin, gateway.process.id());
     cases.retain(|(name, _)| parts.is_empty() || parts.iter().any(|part| name.contains(*part)));
     let witness = Witness::start(gateway.public, gateway.admin);
     let mut failed = 0;
@@ -75,7 +75,7 @@ fn main() -> ExitCode {
     ExitCode::FAILURE
 }
 
-fn cases(server: SocketAddr, process: u32) -> Vec<Case> {
+fn cases(server: SocketAddr, admin: SocketAddr, process: u32) -> Vec<Case> {
     let mut cases: Vec<Case> = Vec::new();
     let mut add = |name: String, run: Box<dyn Fn() -> Result<(), Failed> + Send>| cases.push((name, run));
     for (file, text) in [
@@ -120,6 +120,8 @@ fn cases(server: SocketAddr, process: u32) -> Vec<Case> {
     for (name, run) in hostile {
         add(format!("hostile: {name}"), Box::new(move || run(server, process)));
     }
+    let name = "hostile: a subscriber that does not read";
+    add(name.to_owned(), Box::new(move || hostile::subscriber_unread(server, admin)));
     add("patience: a silent connection".to_owned(), Box::new(move || patience::silent(server)));
     add("patience: half a request".to_owned(), Box::new(move || patience::half(server)));
     add("patience: a request byte by byte".to_owned(), Box::new(move || patience::dripping(server)));
