@@ -31,6 +31,10 @@ fn a_signal_closes_everybody_at_a_rate_and_says_when_to_come_back() {
     support::eventually("readiness goes off", || {
         support::http::try_get(gateway.admin, "/readyz").filter(|answer| answer.status == 503)
     });
+    support::eventually("new clients are refused", || {
+        TcpStream::connect(gateway.public).is_err().then_some(())
+    });
+    assert!(gateway.process.running(), "while the others are still being closed");
     let mut delays = BTreeSet::new();
     for mut client in clients {
         let (code, reason) = client.close();
@@ -43,7 +47,6 @@ fn a_signal_closes_everybody_at_a_rate_and_says_when_to_come_back() {
     assert!(start.elapsed() > Duration::from_millis(1200), "{:?}", start.elapsed());
     assert!(delays.len() > CLIENTS / 2, "clients would come back together: {delays:?}");
     assert!(gateway.process.ended().success());
-    assert!(TcpStream::connect(gateway.public).is_err());
 }
 
 #[test]

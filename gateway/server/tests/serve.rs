@@ -1,16 +1,14 @@
-//! How `rtgw serve` starts, refuses to start, and ends.
+//! How `rtgw serve` starts, refuses to start, and ends; what its clients are told at the end is tested by `drain.rs`.
 #![allow(clippy::unwrap_used, clippy::panic, clippy::expect_used)]
 
 mod support;
 
-use std::collections::BTreeSet;
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::path::PathBuf;
 use std::process::Output;
 use std::time::{Duration, Instant};
 
-use futures_util::future::join_all;
 use serde_json::json;
 use support::gateway::{Gateway, rtgw};
 use support::socket::Socket;
@@ -52,77 +50,6 @@ async fn crowd(gateway: &Gateway, count: usize) -> Vec<Socket> {
         sockets.push(socket);
     }
     sockets
-}
-
-/// Whether a new client is let in; a refused connection, an HTTP refusal and a reset are a no.
-fn lets_in(public: SocketAddr) -> bool {
-    let request = format!(
-        "GET /ws HTTP/1.1\r\nHost: {public}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
-         Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
-    );
-    let mut answer = [0; 12];
-    TcpStream::connect(public)
-        .and_then(|mut stream| {
-            stream.set_read_timeout(Some(support::PATIENCE))?;
-            stream.write_all(request.as_bytes())?;
-            stream.read_exact(&mut answer)
-        })
-        .is_ok_and(|()| answer.ends_with(b"101"))
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn sigterm_asks_every_client_to_come_back_at_its_own_time() {
-    const CLIENTS: usize = 200;
-    let mut gateway = Gateway::serve(MANIFEST, &[]);
-    let sockets = crowd(&gateway, CLIENTS).await;
-    let (first, closing) = std::sync::mpsc::channel();
-    let clients: Vec<_> = sockets
-        .into_iter()
-        .map(|mut socket| {
-            let first = first.clone();
-            tokio::spawn(async move {
-                let close = socket.closed().await.expect("a close with a code");
-                let _ = first.send(());
-                (u16::from(close.code), close.reason.as_str().to_owned())
-            })
-        })
-        .collect();
-    gateway.process.signal("TERM");
-    closing.recv_timeout(support::PATIENCE).unwrap();
-    assert!(!lets_in(gateway.public), "new connections are refused while others are closed");
-    assert!(
-        http::try_get(gateway.admin, "/readyz").is_none_or(|answer| answer.status == 503),
-        "a pod that ends is not ready"
-    );
-    let mut delays = BTreeSet::new();
-    for client in join_all(clients).await {
-        let (code, reason) = client.unwrap();
-        assert_eq!(code, 1012, "{reason}");
-        let delay = reason.strip_prefix("reconnect;after=").and_then(|delay| delay.parse::<u64>().ok());
-        delays.insert(delay.unwrap_or_else(|| panic!("{reason}")));
-    }
-    // 200 random delays of several seconds in milliseconds: some meet, most do not.
-    assert!(delays.len() > CLIENTS / 2, "{delays:?}");
-    let (least, most) = (delays.first().unwrap(), delays.last().unwrap());
-    assert!(most - least > 1_000, "spread over {least} to {most} ms");
-    let status = gateway.process.ended();
-    assert_eq!(status.code(), Some(0), "{}", gateway.process.stderr());
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_second_sigterm_ends_at_once() {
-    // Closed at a bounded rate, so many take several seconds.
-    const CLIENTS: usize = 600;
-    let mut gateway = Gateway::serve(MANIFEST, &[]);
-    let mut sockets = crowd(&gateway, CLIENTS).await;
-    gateway.process.signal("TERM");
-    let draining = || http::try_get(gateway.admin, "/readyz").filter(|answer| answer.status == 503);
-    eventually("the drain has begun", draining);
-    gateway.process.signal("TERM");
-    let signalled = Instant::now();
-    gateway.process.ended();
-    assert!(signalled.elapsed() < Duration::from_secs(1), "ended after {:?}", signalled.elapsed());
-    sockets.clear();
 }
 
 #[tokio::test]

@@ -28,6 +28,9 @@ type Case = (String, Box<dyn Fn() -> Result<(), Failed> + Send>);
 /// A client and what it needs: the server's address and its process.
 type Hostile = fn(SocketAddr, u32) -> Result<(), Failed>;
 
+/// A client that only needs the server's address.
+type Patient = fn(SocketAddr) -> Result<(), Failed>;
+
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     inflate::prove();
@@ -122,10 +125,18 @@ fn cases(server: SocketAddr, admin: SocketAddr, process: u32) -> Vec<Case> {
     }
     let name = "hostile: a subscriber that does not read";
     add(name.to_owned(), Box::new(move || hostile::subscriber_unread(server, admin)));
-    add("patience: a silent connection".to_owned(), Box::new(move || patience::silent(server)));
-    add("patience: half a request".to_owned(), Box::new(move || patience::half(server)));
-    add("patience: a request byte by byte".to_owned(), Box::new(move || patience::dripping(server)));
-    add("patience: silence after an answer".to_owned(), Box::new(move || patience::kept_alive(server)));
+    let patient: [(&str, Patient); 7] = [
+        ("a silent connection", patience::silent),
+        ("half a request", patience::half),
+        ("a request byte by byte", patience::dripping),
+        ("silence after an answer", patience::kept_alive),
+        ("pings that are not answered", patience::pings_unanswered),
+        ("pings that are answered", patience::pings_answered),
+        ("nothing but pongs", patience::idle),
+    ];
+    for (name, run) in patient {
+        add(format!("patience: {name}"), Box::new(move || run(server)));
+    }
     cases
 }
 

@@ -76,6 +76,25 @@ impl Socket {
         }
     }
 
+    /// The next message as JSON, or the close.
+    ///
+    /// # Errors
+    /// The close's code and reason, where it has them.
+    pub async fn json_or_close(&mut self) -> Result<Value, Option<CloseFrame>> {
+        let waiting = async {
+            loop {
+                match self.message().await {
+                    Message::Text(text) => return Ok(serde_json::from_str(text.as_str()).unwrap()),
+                    Message::Close(frame) => return Err(frame),
+                    _ => {}
+                }
+            }
+        };
+        tokio::time::timeout(PATIENCE, waiting)
+            .await
+            .unwrap_or_else(|_| panic!("no message within {PATIENCE:?}"))
+    }
+
     /// Waits for the server's close.
     pub async fn closed(&mut self) -> Option<CloseFrame> {
         let waiting = async {
