@@ -21,13 +21,25 @@ use tracing::debug;
 use super::linger::linger;
 use super::upgrade::Successor;
 
-/// How long a request's head may take, counted from the accept or the last answer: also the end of silent connections.
-const HEAD: Duration = Duration::from_secs(5);
+/// How patient a listener is with connections that are not upgraded.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Patience {
+    /// How long a request's head may take, counted from the accept or the last answer: also the end of silent connections.
+    head: Duration,
+    /// A connection takes no new request after so long, whatever it does.
+    age: Option<Duration>,
+}
+
+impl Patience {
+    /// For anybody: a place is given back soon.
+    pub(super) const PUBLIC: Self = Self { head: Duration::from_secs(5), age: Some(Duration::from_secs(60)) };
+    /// For scrapers and backends, which keep their connections and would see a request fail that crosses our close.
+    pub(super) const INTERNAL: Self = Self { head: Duration::from_secs(90), age: None };
+}
+
 /// Largest request head, bytes.
 const HEAD_BYTES: usize = 16 * 1024;
-/// A connection that was not upgraded takes no new request after so long, whatever it does...
-const AGE: Duration = Duration::from_secs(60);
-/// ...and is dropped so long after that: a client that reads no answers ends here.
+/// A connection that should end is dropped after so long: a client that reads no answers ends here.
 const GRACE: Duration = Duration::from_secs(10);
 
 /// The connection that a request came by; found in the request's extensions.
@@ -47,16 +59,17 @@ impl Visitor {
     }
 }
 
-/// The listeners' common settings of HTTP/1.
-pub(super) fn http1() -> http1::Builder {
+/// A listener's settings of HTTP/1.
+pub(super) fn http1(patience: Patience) -> http1::Builder {
     let mut http = http1::Builder::new();
-    http.timer(TokioTimer::new()).header_read_timeout(HEAD).max_buf_size(HEAD_BYTES);
+    http.timer(TokioTimer::new()).header_read_timeout(patience.head).max_buf_size(HEAD_BYTES);
     http
 }
 
 /// Serves `stream` until it ends, or until it has been upgraded and handed on.
 pub(super) async fn serve(
     http: &http1::Builder,
+    patience: Patience,
     stream: TcpStream,
     ip: IpAddr,
     router: Router,
@@ -70,7 +83,7 @@ pub(super) async fn serve(
     let successor = Arc::new(Mutex::new(None));
     let visitor = Visitor { ip, stop: stop.clone(), successor: Arc::clone(&successor) };
     let mut connection = http.serve_connection(TokioIo::new(stream), Visit { router, visitor });
-    match run(&mut connection, &stop).await {
+    match run(&mut connection, &stop, patience.age).await {
         Some(Ok(())) => {}
         Some(Err(error)) => debug!(%error, "an HTTP connection ended early"),
         None => return,
@@ -88,12 +101,19 @@ pub(super) async fn serve(
 async fn run(
     connection: &mut http1::Connection<TokioIo<TcpStream>, Visit>,
     stop: &CancellationToken,
+    age: Option<Duration>,
 ) -> Option<hyper::Result<()>> {
+    let old = async {
+        match age {
+            Some(age) => tokio::time::sleep(age).await,
+            None => std::future::pending().await,
+        }
+    };
     tokio::select! {
         biased;
         ended = done(connection) => return Some(ended),
         () = stop.cancelled() => (),
-        () = tokio::time::sleep(AGE) => (),
+        () = old => (),
     }
     Pin::new(&mut *connection).graceful_shutdown();
     tokio::time::timeout(GRACE, done(connection)).await.ok()

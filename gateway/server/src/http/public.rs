@@ -14,7 +14,7 @@ use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
 use super::accept::accept;
-use super::connection::{self, serve};
+use super::connection::{self, Patience, serve};
 use super::endpoint::Door;
 use super::pages::{self, Page};
 use super::variants::EndpointVariants;
@@ -81,7 +81,7 @@ impl Public {
     /// not waited for.
     pub async fn serve(self: Arc<Self>, listener: TcpListener, stop: CancellationToken) {
         let router = self.router();
-        let http = connection::http1();
+        let http = connection::http1(Patience::PUBLIC);
         let most = self.parts.most_pending;
         let stopping = stop.clone();
         accept(listener, most, stop, move |stream, peer: SocketAddr| {
@@ -89,7 +89,7 @@ impl Public {
             let handshakes = Arc::clone(&self.parts.handshakes);
             async move {
                 let _pending = handshakes.begin();
-                serve(&http, stream, peer.ip().to_canonical(), router, stop).await;
+                serve(&http, Patience::PUBLIC, stream, peer.ip().to_canonical(), router, stop).await;
             }
         })
         .await;

@@ -21,7 +21,7 @@ use tokio_util::sync::CancellationToken;
 
 use self::guard::Guard;
 use super::accept::accept;
-use super::connection::{self, serve};
+use super::connection::{self, Patience, serve};
 use super::response;
 use crate::console;
 use crate::intake::Counts;
@@ -80,12 +80,14 @@ impl Internal {
             tokio::net::TcpListener::from_std(listener)?
         };
         let router = Arc::new(Self { parts, started: Instant::now() }).router(guard);
-        let http = connection::http1();
+        let http = connection::http1(Patience::INTERNAL);
         let stopping = stop.clone();
         std::thread::Builder::new().name("internal".into()).spawn(move || {
             runtime.block_on(accept(listener, MOST, stop, move |stream, peer| {
                 let (http, router, stop) = (http.clone(), router.clone(), stopping.clone());
-                async move { serve(&http, stream, peer.ip().to_canonical(), router, stop).await }
+                async move {
+                    serve(&http, Patience::INTERNAL, stream, peer.ip().to_canonical(), router, stop).await;
+                }
             }));
         })
     }
