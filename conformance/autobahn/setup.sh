@@ -20,7 +20,11 @@ else
     command -v apt-get >/dev/null 2>&1 || { echo "Autobahn's suite needs python2.7" >&2; exit 1; }
     apt=$into/apt
     mkdir -p "$apt/state/lists/partial" "$apt/cache/archives/partial" "$apt/debs"
-    echo "deb [signed-by=/usr/share/keyrings/debian-archive-keyring.gpg] ${AUTOBAHN_DEBIAN:-http://deb.debian.org/debian} bullseye main" >"$apt/sources.list"
+    # The mirror that this machine already uses.
+    debian() { apt-get indextargets --format '$(REPO_URI) $(LABEL)' 'Created-By: Packages' | sed -n 's/ Debian$//p' | head -n 1; }
+    mirror=$(debian)
+    [ -n "$mirror" ] || { apt-get update -q >/dev/null && mirror=$(debian); }
+    echo "deb [signed-by=/usr/share/keyrings/debian-archive-keyring.gpg] ${AUTOBAHN_DEBIAN:-$mirror} bullseye main" >"$apt/sources.list"
     # Folders of its own: the machine's package lists and database stay as they are.
     cat >"$apt/apt.conf" <<CONF
 Dir::State "$apt/state";
