@@ -190,7 +190,7 @@ async fn survive(outages: &[fn(&mut Redis, &Gateway)]) {
         everyone_hears(&listeners, "traffic after the outage", lost + 1);
         let took = usable.elapsed();
         assert!(took < RESUMES_WITHIN, "delivery resumed after {took:?}");
-        eventually("the source is well", || degraded(gateway.admin).is_empty().then_some(()));
+        assert!(degraded(gateway.admin).is_empty(), "what delivers is well");
     }
     let after = traffic.last_taken().unwrap();
     everyone_hears(&listeners, "traffic after all", after + 100);

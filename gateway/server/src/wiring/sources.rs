@@ -1,7 +1,6 @@
 //! Starts the configuration's sources: each a task that maps what it hears and hands it to the intake.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use anyhow::Result;
 use rtgw_config::checked::{Checked, SourceKind};
@@ -9,11 +8,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::{Core, Options};
-use crate::readiness::Readiness;
-use crate::sources::{Address, RedisPubSub, SourceStatus, Subscriptions, choose, concerned, mapping};
-
-/// How often readiness learns of a source that was lost or came back.
-const LOOK: Duration = Duration::from_millis(200);
+use crate::sources::{Address, RedisPubSub, Subscriptions, choose, concerned, mapping};
 
 /// Starts them all. One without a Redis to read is named in a warning and refuses nothing: the rest of the gateway works without it.
 pub(super) fn start(
@@ -44,27 +39,10 @@ pub(super) fn start(
             sink: Arc::clone(&core.intake) as _,
             status: Arc::clone(status),
         };
-        let part = format!("source:{}", source.name);
-        let watch = watch(part, Arc::clone(status), Arc::clone(&core.readiness));
-        for task in [Box::pin(reader.run()) as Task, Box::pin(watch)] {
-            let ended = ended.clone();
-            tasks.spawn(async move { ended.run_until_cancelled(task).await });
-        }
+        let (part, heard) = (format!("source:{}", source.name), Arc::clone(status));
+        core.readiness.watch(part, move || heard.up());
+        let ended = ended.clone();
+        tasks.spawn(async move { ended.run_until_cancelled(reader.run()).await });
     }
     Ok(())
-}
-
-type Task = std::pin::Pin<Box<dyn Future<Output = ()> + Send>>;
-
-/// Tells readiness whether the source hears.
-async fn watch(part: String, status: Arc<SourceStatus>, readiness: Arc<Readiness>) {
-    let mut looks = tokio::time::interval(LOOK);
-    loop {
-        looks.tick().await;
-        if status.up() {
-            readiness.restore(&part);
-        } else {
-            readiness.degrade(&part);
-        }
-    }
 }
