@@ -65,10 +65,10 @@ fn main() -> ExitCode {
     }
     match witness.end() {
         Ok(heard) => report(
-            &format!("a subscriber beside all this heard {heard} of {heard} publications in order"),
+            &format!("every subscriber beside all this heard {heard} of {heard} publications in order"),
             Ok(()),
         ),
-        Err(error) => report("a subscriber beside all this hears every publication in order", Err(error)),
+        Err(error) => report("every subscriber beside all this hears every publication in order", Err(error)),
     }
     println!("{} passed, {failed} failed", count - failed);
     if failed == 0 {
