@@ -50,6 +50,7 @@ function show(info) {
     draw();
   } else {
     offer(info);
+    greet(info);
   }
   before = { at: now, info };
 }
@@ -68,6 +69,16 @@ function offer(info) {
     option.value = pattern;
     return option;
   }));
+}
+
+// A first look should show something moving: where the manifest declares the demo's channels, the page listens at once.
+let greeted = false;
+function greet(info) {
+  if (!greeted && info.channels.includes("demo:{topic}") && !$("channel").value) {
+    $("channel").value = "demo:orders";
+    $("subscribe").requestSubmit();
+  }
+  greeted = true;
 }
 
 function draw() {

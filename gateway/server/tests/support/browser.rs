@@ -31,7 +31,13 @@ impl Browser {
             "--no-sandbox",
             "--disable-dev-shm-usage",
             "--disable-gpu",
-            "--window-size=1280,900",
+            "--window-size=1280,1000",
+            // A browser that looks for updates is not a test's business.
+            "--disable-background-networking",
+            "--disable-component-update",
+            "--disable-sync",
+            "--disable-quic",
+            "--no-first-run",
         ];
         let arguments: Vec<&str> = fixed.into_iter().chain(arguments.iter().map(String::as_str)).collect();
         let wish = json!({"capabilities": {"alwaysMatch": {
