@@ -39,6 +39,9 @@ pub struct TurnBudget {
     pub deliveries: usize,
 }
 
+/// A timer that is so late was not delayed by work: the process was stopped, frozen or starved.
+const STOOD_STILL_MS: u64 = 1_000;
+
 /// One I/O shard's state.
 pub struct Shard {
     pub(crate) settings: ShardSettings,
@@ -56,6 +59,8 @@ pub struct Shard {
     pub(crate) random: fastrand::Rng,
     /// Where the next eviction begins.
     pub(crate) evict_from: usize,
+    /// When the process last went on after it had stood still.
+    woke: Millis,
 }
 
 impl Shard {
@@ -75,6 +80,7 @@ impl Shard {
             counters: Counters::new(settings.endpoints, settings.rules),
             random: fastrand::Rng::with_seed(settings.seed),
             evict_from: 0,
+            woke: Millis(0),
         }
     }
 
@@ -414,6 +420,9 @@ impl Shard {
 
     /// Fires the timers due at `now`.
     pub fn tick(&mut self, now: Now) {
+        if self.wheel.next_due().is_some_and(|due| now.at.since(due) >= STOOD_STILL_MS) {
+            self.woke = now.at;
+        }
         let mut due = Vec::new();
         self.wheel.expire(now.at, &mut due);
         for (slot, generation) in due {
@@ -440,8 +449,11 @@ impl Shard {
             return;
         }
         let heartbeat_due = session.heard.plus(heartbeat.interval_ms.into());
-        let timeout_due = session.heard.plus(heartbeat.timeout_ms.into());
-        let idle_due = (heartbeat.idle_ms > 0).then(|| session.spoke.plus(heartbeat.idle_ms.into()));
+        // The silence may have been ours: who waits is asked, and has as long for the answer as after any ping.
+        let excused = self.woke.plus(heartbeat.timeout_ms.saturating_sub(heartbeat.interval_ms).into());
+        let timeout_due = session.heard.plus(heartbeat.timeout_ms.into()).max(excused);
+        let idle_due =
+            (heartbeat.idle_ms > 0).then(|| session.spoke.plus(heartbeat.idle_ms.into()).max(excused));
         if now.at >= timeout_due {
             return self.close(
                 slot,
