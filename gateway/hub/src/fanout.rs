@@ -16,7 +16,8 @@ use smallvec::SmallVec;
 use crate::GapScope;
 use crate::channels::{ChannelIx, Channels, Member};
 use crate::outbox::{Frame, FrameIx};
-use crate::shard::{Shard, TurnBudget, replace};
+use crate::session::replace;
+use crate::shard::{Shard, TurnBudget};
 
 /// Most publications that share a walk.
 const SHARED: usize = 64;

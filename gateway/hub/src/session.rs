@@ -7,6 +7,7 @@ use rtgw_model::{
     Admission, ChannelName, CommandId, ConnectionKey, EndpointIx, FilterLists, Heartbeat, InboundRate,
     Millis, OutboxLimits, Principal, Rejection, Request, Variant,
 };
+use slab::Slab;
 
 use crate::channels::ChannelIx;
 use crate::filter::Filter;
@@ -133,5 +134,14 @@ impl Session {
 
     pub(crate) fn subscription(&self, channel: ChannelIx) -> Option<usize> {
         self.subscriptions.iter().position(|held| held.channel == channel)
+    }
+}
+
+/// Notes that a subscription's place in its channel's list is another now.
+pub(crate) fn replace(sessions: &mut Slab<Session>, slot: u32, channel: ChannelIx, place: u32) {
+    if let Some(session) = sessions.get_mut(slot as usize)
+        && let Some(held) = session.subscription(channel)
+    {
+        session.subscriptions[held].place = place;
     }
 }

@@ -3,19 +3,16 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use rtgw_model::{Close, CloseCode, ConnectionId, Encoder, Event, Message, Millis, Now, RuleIx};
+use rtgw_model::{ConnectionId, Encoder, Event, Message, Millis, Now, RuleIx};
 use slab::Slab;
 
 use crate::channels::{ChannelIx, Channels, Member};
 use crate::counters::Counters;
 use crate::fanout::Fanouts;
 use crate::outbox::{Frame, Outboxes, Overflow};
-use crate::session::{Life, Profile, Session, Subscription, WAITING_COMMANDS};
+use crate::session::{Profile, Session, Subscription, WAITING_COMMANDS, replace};
 use crate::wheel::Wheel;
 use crate::{Effect, Fill, Grant, Input, Opening};
-
-/// A closing connection whose socket takes nothing is given up after so many milliseconds.
-const CLOSE_PATIENCE_MS: u64 = 5_000;
 
 /// Fixed properties of a shard.
 #[derive(Clone, Copy, Debug)]
@@ -39,9 +36,6 @@ pub struct TurnBudget {
     pub deliveries: usize,
 }
 
-/// A timer that is so late was not delayed by work: the process was stopped, frozen or starved.
-const STOOD_STILL_MS: u64 = 1_000;
-
 /// One I/O shard's state.
 pub struct Shard {
     pub(crate) settings: ShardSettings,
@@ -60,7 +54,7 @@ pub struct Shard {
     /// Where the next eviction begins.
     pub(crate) evict_from: usize,
     /// When the process last went on after it had stood still.
-    woke: Millis,
+    pub(crate) woke: Millis,
 }
 
 impl Shard {
@@ -335,154 +329,5 @@ impl Shard {
         while let Some(at) = self.sessions[slot as usize].subscriptions.len().checked_sub(1) {
             self.leave(slot, at);
         }
-    }
-
-    /// The connection reads too slowly: what waits is dropped and it is told so by the close code.
-    pub(crate) fn too_slow(&mut self, slot: u32, now: Now) {
-        if !self.sessions[slot as usize].is_open() {
-            return;
-        }
-        let counters = &mut self.counters;
-        self.outboxes.shed(slot, |rule| counters.drop(rule, "slow_consumer", 1));
-        self.close(
-            slot,
-            now,
-            &Close::new(CloseCode::SlowConsumer, "slow consumer; recover after reconnecting"),
-            "server",
-        );
-    }
-
-    /// Begins the end: no more commands and publications, what waits goes first, then the close frame.
-    pub(crate) fn close(&mut self, slot: u32, now: Now, close: &Close, by: &'static str) {
-        let profile = self.profile(slot);
-        let (endpoint, variant) = (profile.endpoint, profile.variant);
-        self.leave_all(slot);
-        let deadline = now.at.plus(CLOSE_PATIENCE_MS);
-        let session = &mut self.sessions[slot as usize];
-        session.life = Life::Closing(deadline);
-        session.commands = None;
-        session.narrowing = None;
-        let generation = session.generation;
-        self.wheel.insert(deadline, slot, generation);
-        self.counters.connections[usize::from(endpoint.0)] -= 1;
-        self.counters.closing[usize::from(endpoint.0)] += 1;
-        self.counters.close(endpoint, close.code.code(), by);
-        let bytes = self.encoder.close(variant, close);
-        self.outboxes.push_last(slot, bytes);
-    }
-
-    /// The socket is gone.
-    fn gone(&mut self, connection: ConnectionId, code: Option<u16>) {
-        if !self.is_current(connection) {
-            return;
-        }
-        let endpoint = self.profile(connection.slot).endpoint;
-        if self.sessions[connection.slot as usize].is_open() {
-            let known = |code: u16| CloseCode::ALL.iter().any(|own| own.code() == code) || code == 1005;
-            match code {
-                Some(code) => self.counters.close(endpoint, if known(code) { code } else { 4999 }, "client"),
-                None => self.counters.close(endpoint, 0, "lost"),
-            }
-        }
-        self.forget(connection.slot);
-    }
-
-    /// Frees the slot.
-    fn forget(&mut self, slot: u32) {
-        self.leave_all(slot);
-        let endpoint = usize::from(self.profile(slot).endpoint.0);
-        let session = self.sessions.remove(slot as usize);
-        match session.life {
-            Life::Open => self.counters.connections[endpoint] -= 1,
-            Life::Closing(_) => self.counters.closing[endpoint] -= 1,
-        }
-        let counters = &mut self.counters;
-        self.outboxes.clear(slot, |rule| counters.drop(rule, "connection_lost", 1));
-        self.generations[slot as usize] = session.generation.wrapping_add(1);
-    }
-
-    fn evict(&mut self, now: Now, count: u32, spread_ms: u32) {
-        let slots = self.generations.len();
-        let mut left = count;
-        for _ in 0..slots {
-            if left == 0 {
-                break;
-            }
-            let slot = self.evict_from % slots;
-            self.evict_from = slot + 1;
-            if self.sessions.get(slot).is_some_and(Session::is_open) {
-                let after = self.random.u64(0..=u64::from(spread_ms));
-                self.close(slot as u32, now, &Close::restart(after), "server");
-                left -= 1;
-            }
-        }
-    }
-
-    /// Fires the timers due at `now`.
-    pub fn tick(&mut self, now: Now) {
-        if self.wheel.next_due().is_some_and(|due| now.at.since(due) >= STOOD_STILL_MS) {
-            self.woke = now.at;
-        }
-        let mut due = Vec::new();
-        self.wheel.expire(now.at, &mut due);
-        for (slot, generation) in due {
-            let connection = ConnectionId { shard: self.settings.index, slot, generation };
-            if self.is_current(connection) {
-                self.look(slot, now);
-            }
-        }
-    }
-
-    /// When [`Shard::tick`] is due next.
-    pub fn next_tick(&self) -> Option<Millis> {
-        self.wheel.next_due()
-    }
-
-    /// Looks at a connection whose wheel entry came up.
-    fn look(&mut self, slot: u32, now: Now) {
-        let Profile { heartbeat, variant, .. } = *self.profile(slot);
-        let session = &mut self.sessions[slot as usize];
-        if let Life::Closing(deadline) = session.life {
-            if now.at >= deadline {
-                self.outboxes.abandon(slot);
-            }
-            return;
-        }
-        let heartbeat_due = session.heard.plus(heartbeat.interval_ms.into());
-        // The silence may have been ours: who waits is asked, and has as long for the answer as after any ping.
-        let excused = self.woke.plus(heartbeat.timeout_ms.saturating_sub(heartbeat.interval_ms).into());
-        let timeout_due = session.heard.plus(heartbeat.timeout_ms.into()).max(excused);
-        let idle_due =
-            (heartbeat.idle_ms > 0).then(|| session.spoke.plus(heartbeat.idle_ms.into()).max(excused));
-        if now.at >= timeout_due {
-            return self.close(
-                slot,
-                now,
-                &Close::new(CloseCode::TimedOut, "nothing heard in time"),
-                "server",
-            );
-        }
-        if idle_due.is_some_and(|due| now.at >= due) {
-            return self.close(slot, now, &Close::new(CloseCode::TimedOut, "idle"), "server");
-        }
-        // A little early rather than looked at twice: silence is counted from the last answer, which came just after the last ping.
-        let interval = u64::from(heartbeat.interval_ms);
-        if !session.pinged && now.at.plus(interval / 8) >= heartbeat_due {
-            session.pinged = true;
-            self.outboxes.push_control(slot, self.encoder.ping(variant));
-        }
-        let session = &self.sessions[slot as usize];
-        let silence_due = if session.pinged { timeout_due.min(now.at.plus(interval)) } else { heartbeat_due };
-        let next = idle_due.map_or(silence_due, |idle| idle.min(silence_due));
-        self.wheel.insert(next, slot, session.generation);
-    }
-}
-
-/// Notes that a subscription's place in its channel's list is another now.
-pub(crate) fn replace(sessions: &mut Slab<Session>, slot: u32, channel: ChannelIx, place: u32) {
-    if let Some(session) = sessions.get_mut(slot as usize)
-        && let Some(held) = session.subscription(channel)
-    {
-        session.subscriptions[held].place = place;
     }
 }

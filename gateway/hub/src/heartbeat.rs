@@ -1,0 +1,70 @@
+//! Silence and its limits: pings, timeouts, idle ends, and closing sockets that are given up.
+
+use rtgw_model::{Close, CloseCode, ConnectionId, Millis, Now};
+
+use crate::session::{Life, Profile};
+use crate::shard::Shard;
+
+/// A timer that is so late was not delayed by work: the process was stopped, frozen or starved.
+const STOOD_STILL_MS: u64 = 1_000;
+
+impl Shard {
+    /// Fires the timers due at `now`.
+    pub fn tick(&mut self, now: Now) {
+        if self.wheel.next_due().is_some_and(|due| now.at.since(due) >= STOOD_STILL_MS) {
+            self.woke = now.at;
+        }
+        let mut due = Vec::new();
+        self.wheel.expire(now.at, &mut due);
+        for (slot, generation) in due {
+            let connection = ConnectionId { shard: self.settings.index, slot, generation };
+            if self.is_current(connection) {
+                self.look(slot, now);
+            }
+        }
+    }
+
+    /// When [`Shard::tick`] is due next.
+    pub fn next_tick(&self) -> Option<Millis> {
+        self.wheel.next_due()
+    }
+
+    /// Looks at a connection whose wheel entry came up.
+    fn look(&mut self, slot: u32, now: Now) {
+        let Profile { heartbeat, variant, .. } = *self.profile(slot);
+        let session = &mut self.sessions[slot as usize];
+        if let Life::Closing(deadline) = session.life {
+            if now.at >= deadline {
+                self.outboxes.abandon(slot);
+            }
+            return;
+        }
+        let heartbeat_due = session.heard.plus(heartbeat.interval_ms.into());
+        // The silence may have been ours: who waits is asked, and has as long for the answer as after any ping.
+        let excused = self.woke.plus(heartbeat.timeout_ms.saturating_sub(heartbeat.interval_ms).into());
+        let timeout_due = session.heard.plus(heartbeat.timeout_ms.into()).max(excused);
+        let idle_due =
+            (heartbeat.idle_ms > 0).then(|| session.spoke.plus(heartbeat.idle_ms.into()).max(excused));
+        if now.at >= timeout_due {
+            return self.close(
+                slot,
+                now,
+                &Close::new(CloseCode::TimedOut, "nothing heard in time"),
+                "server",
+            );
+        }
+        if idle_due.is_some_and(|due| now.at >= due) {
+            return self.close(slot, now, &Close::new(CloseCode::TimedOut, "idle"), "server");
+        }
+        // A little early rather than looked at twice: silence is counted from the last answer, which came just after the last ping.
+        let interval = u64::from(heartbeat.interval_ms);
+        if !session.pinged && now.at.plus(interval / 8) >= heartbeat_due {
+            session.pinged = true;
+            self.outboxes.push_control(slot, self.encoder.ping(variant));
+        }
+        let session = &self.sessions[slot as usize];
+        let silence_due = if session.pinged { timeout_due.min(now.at.plus(interval)) } else { heartbeat_due };
+        let next = idle_due.map_or(silence_due, |idle| idle.min(silence_due));
+        self.wheel.insert(next, slot, session.generation);
+    }
+}
