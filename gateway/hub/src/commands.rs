@@ -54,7 +54,11 @@ impl Shard {
                     Ok(request) => (request.id, request.intent.name()),
                     Err(rejection) => (rejection.id, "unknown"),
                 };
-                return self.refuse(slot, now, id, name, denied);
+                return match &mut session.commands {
+                    // Answers keep the order of the commands, refusals too.
+                    Some(commands) => commands.waiting.push_back(Err(Rejection { id, denied })),
+                    None => self.refuse(slot, now, id, name, denied),
+                };
             }
             Verdict::Abuse => {
                 let close = Close::new(CloseCode::RateLimited, "message rate exceeded");
