@@ -24,7 +24,7 @@ lint:
 fmt:
 	$(CARGO) fmt --all
 
-# Prints each figure beside the floor measured in the same run.
+# Prints each figure beside the floor measured in the same run; docs/performance.md explains them.
 bench:
 	$(CARGO) build --release -p rtgw
 	target/release/rtgw bench
