@@ -55,6 +55,9 @@ struct Willing {
     inboxes: OnceLock<Vec<Arc<dyn Inbox>>>,
     /// Questions are kept here instead of being answered, while there is a list.
     held: Mutex<Option<Vec<Ask>>>,
+    /// A shard that wants a channel goes on only while nobody holds this.
+    gate: Mutex<()>,
+    wants: AtomicUsize,
 }
 
 impl Willing {
@@ -80,6 +83,8 @@ impl Outward for Willing {
     }
 
     fn want(&self, shard: u16, channel: ChannelName, _: RuleIx) {
+        self.wants.fetch_add(1, Ordering::SeqCst);
+        drop(self.gate.lock());
         self.post(shard, Input::Ready(channel));
     }
 
@@ -231,6 +236,20 @@ impl Rig {
     /// A client that sees bytes.
     pub fn raw(&self, door: &Door) -> Raw {
         Raw { stream: self.socket(door) }
+    }
+
+    /// Runs `act` while the only shard stands still in the middle of a turn: what it posts waits for one later turn.
+    pub fn while_standing_still(&self, act: impl FnOnce()) {
+        let gate = self.outward.gate.lock().unwrap();
+        let before = self.outward.wants.load(Ordering::SeqCst);
+        let _client = self.raw(&Door::hears("gate"));
+        let deadline = Instant::now() + PATIENCE;
+        while self.outward.wants.load(Ordering::SeqCst) == before {
+            assert!(Instant::now() < deadline, "the shard never wants the channel");
+            std::thread::yield_now();
+        }
+        act();
+        drop(gate);
     }
 
     /// A client by somebody else's library.
