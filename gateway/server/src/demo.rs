@@ -8,8 +8,8 @@ use serde_json::json;
 
 use crate::publishing::{Draft, NotPublished, Publisher};
 
-/// The channel of the quickstart's manifest.
-const CHANNEL: &str = "demo:orders";
+/// The channel of the demo's events, declared by the quickstart's manifest.
+pub const CHANNEL: &str = "demo:orders";
 const REGIONS: [&str; 4] = ["eu", "us", "apac", "latam"];
 const STEPS: [&str; 4] = ["placed", "paid", "packed", "shipped"];
 

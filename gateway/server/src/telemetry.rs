@@ -42,7 +42,8 @@ pub fn start(level: LogLevel, format: LogFormat) -> Result<(), AlreadySet> {
         .log_internal_errors(false);
     match format {
         LogFormat::Text => {
-            subscriber.with_ansi(std::io::stderr().is_terminal()).with_target(false).try_init()
+            // Colours are not built in.
+            subscriber.with_ansi(false).with_target(false).try_init()
         }
         LogFormat::Json => subscriber.json().flatten_event(true).with_current_span(false).try_init(),
     }

@@ -67,7 +67,7 @@ impl Serve {
             .thread_name("runtime")
             .enable_all()
             .build()?;
-        let welcome = welcome(&bound, &paths, token)?;
+        let welcome = welcome(&bound, &paths, token, if self.demo { crate::demo::CHANNEL } else { "" })?;
         runtime.block_on(async {
             let mut signals = Signals::new()?;
             let stop = CancellationToken::new();
@@ -108,7 +108,12 @@ fn print(lines: &[String]) {
 }
 
 /// What a person needs first. A program that reads stdout gets the same lines; logs are elsewhere.
-fn welcome(bound: &Bound, paths: &[String], token: Option<String>) -> anyhow::Result<Vec<String>> {
+fn welcome(
+    bound: &Bound,
+    paths: &[String],
+    token: Option<String>,
+    channel: &str,
+) -> anyhow::Result<Vec<String>> {
     let public = bound.public()?;
     let mut lines = Vec::new();
     if let Some(path) = paths.first() {
@@ -120,7 +125,8 @@ fn welcome(bound: &Bound, paths: &[String], token: Option<String>) -> anyhow::Re
     {
         lines.push(format!("token     {token}"));
         let program = std::env::current_exe().context("this program's path")?;
-        lines.push(format!("try       {} subscribe ws://{public}{path}", program.display()));
+        let line = format!("try       {} subscribe ws://{public}{path} {channel}", program.display());
+        lines.push(line.trim_end().to_owned());
     }
     Ok(lines)
 }
