@@ -106,9 +106,11 @@ impl Outboxes {
     pub(crate) fn clear(&mut self, slot: u32, mut dropped: impl FnMut(RuleIx)) {
         let Some(slot) = self.slots.get_mut(slot as usize) else { return };
         let mut at = slot.head;
-        while at != NONE {
-            let node = self.nodes[at as usize];
-            self.palette[node.frame as usize].rule.into_iter().for_each(&mut dropped);
+        // A socket that died while it was written leaves its list behind, and the turn's nodes may be forgotten by now.
+        while let Some(node) = self.nodes.get(at as usize) {
+            if let Some(frame) = self.palette.get(node.frame as usize) {
+                frame.rule.into_iter().for_each(&mut dropped);
+            }
             at = node.next;
         }
         if let Some(blocked) = slot.blocked.take() {

@@ -139,3 +139,34 @@ fn what_a_slow_reader_lost_is_counted() {
         format!("pub {:095}\nclose 4430\n", 1)
     );
 }
+
+#[test]
+fn a_socket_that_dies_inside_a_large_turn_takes_nobody_with_it() {
+    let settings = ShardSettings { index: 0, endpoints: 1, rules: 1, seed: 1 };
+    let mut shard = Shard::new(settings, Arc::new(Lines));
+    let outbox = OutboxLimits { bytes: 1_000_000, messages: 10_000 };
+    let dies = open(&mut shard, outbox);
+    let healthy = open(&mut shard, outbox);
+    // More than the cork buffer holds, so that frames are left in the turn's list when the first write fails.
+    for number in 1..=300 {
+        publish(&mut shard, number);
+    }
+    let mut cork = Vec::new();
+    let mut written = 0;
+    while let Some(connection) = shard.next_dirty() {
+        loop {
+            cork.clear();
+            match shard.fill(connection, &mut cork) {
+                Fill::Empty | Fill::Finished => break,
+                Fill::Cork | Fill::Direct(_) if connection == dies => break,
+                Fill::Cork => written += cork.len(),
+                Fill::Direct(bytes) => written += bytes.len(),
+            }
+        }
+    }
+    shard.handle(Now::default(), Input::Gone(dies, None));
+    assert_eq!(written, 300 * 100);
+    publish(&mut shard, 301);
+    let got = flush(&mut shard, dies);
+    assert_eq!(got, [(healthy, format!("pub {:095}\n", 301))]);
+}
