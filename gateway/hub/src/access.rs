@@ -111,9 +111,10 @@ mod tests {
         let principal = Principal {
             user: "u".into(),
             tenant: "".into(),
-            claims: bytes::Bytes::new(),
+            claims: "".into(),
             ip: std::net::IpAddr::from([127, 0, 0, 1]),
             query: "".into(),
+            expires: None,
         };
         let asker = Asker { key: ConnectionKey(1), endpoint: EndpointIx(0), principal: &principal };
         let code = |rules: One, name| {

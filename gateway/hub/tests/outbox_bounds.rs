@@ -29,9 +29,10 @@ fn open(shard: &mut Shard, outbox: OutboxLimits) -> ConnectionId {
     let principal = Arc::new(Principal {
         user: "".into(),
         tenant: "".into(),
-        claims: Bytes::new(),
+        claims: "".into(),
         ip: IpAddr::V4(Ipv4Addr::LOCALHOST),
         query: "".into(),
+        expires: None,
     });
     let asker = Asker { key: ConnectionKey(0), endpoint: EndpointIx(0), principal: &principal };
     let auto = vec![ask(&Open(Arc::new(policy)), Action::Subscribe, "a", &asker).unwrap()];

@@ -82,9 +82,10 @@ impl Asked {
         let principal = Principal {
             user: user.into(),
             tenant: "".into(),
-            claims: Bytes::new(),
+            claims: "".into(),
             ip: IpAddr::from([127, 0, 0, 1]),
             query: "".into(),
+            expires: None,
         };
         self.questions.ask(Ask {
             connection: CONNECTION,

@@ -140,7 +140,7 @@ impl Rules for CompiledRules {
                     endpoint: self.endpoint(asker.endpoint),
                     query: &principal.query,
                 };
-                let scope = CallerScope::new(connection, &principal.claims, crate::clock::unix_seconds())
+                let scope = CallerScope::new(connection, principal.claims.as_bytes(), crate::clock::unix_seconds())
                     .with_identity(&principal.user, &principal.tenant)
                     .with_target(Target { channel: channel.as_str(), captures: &captures });
                 condition.holds(&scope).unwrap_or_else(|error| {

@@ -5,7 +5,6 @@
 use std::net::IpAddr;
 use std::sync::LazyLock;
 
-use bytes::Bytes;
 use proptest::prelude::*;
 use rtgw_hub::access;
 use rtgw_model::{ConnectionKey, ErrorCode, Principal};
@@ -29,9 +28,10 @@ fn principal(user: &str, claims: &'static str) -> Principal {
     Principal {
         user: user.into(),
         tenant: if user.is_empty() { "" } else { "acme" }.into(),
-        claims: Bytes::from_static(claims.as_bytes()),
+        claims: claims.into(),
         ip: IpAddr::from([10, 1, 2, 3]),
         query: "room=a%20b&room=c&x".into(),
+        expires: None,
     }
 }
 

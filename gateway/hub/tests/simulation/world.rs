@@ -76,9 +76,10 @@ impl World {
         let principal = Principal {
             user: "".into(),
             tenant: "".into(),
-            claims: Bytes::new(),
+            claims: "".into(),
             ip: IpAddr::V4(Ipv4Addr::LOCALHOST),
             query: "".into(),
+            expires: None,
         };
         let mut random = Rng::with_seed(seed);
         let budget = TurnBudget { connections: random.usize(1..12), deliveries: random.usize(1..60) };

@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use bytes::Bytes;
 use http::HeaderMap;
 use rtgw_config::checked::{AutoSubscribe, Checked, Endpoint, EndpointAuth};
 use rtgw_hub::Grant;
@@ -129,9 +128,10 @@ impl Admitter {
         let mut principal = Principal {
             user: "".into(),
             tenant: "".into(),
-            claims: Bytes::new(),
+            claims: "".into(),
             ip: request.ip,
             query: "".into(),
+            expires: None,
         };
         let credential = credential::find(&door.auth.token_from, headers, &query)?;
         principal.query = query.rest.into();
@@ -144,7 +144,7 @@ impl Admitter {
         })?;
         principal.claims = claims.into();
         let connection = door.connection(key, &principal);
-        let scope = CallerScope::new(connection, &principal.claims, clock::unix_seconds());
+        let scope = CallerScope::new(connection, principal.claims.as_bytes(), clock::unix_seconds());
         let (user, tenant) = self.identity.of(&scope)?;
         drop(scope);
         Ok(Principal { user, tenant, ..principal })
@@ -200,7 +200,7 @@ impl Door {
 }
 
 fn scope<'a>(door: &'a Door, key: ConnectionKey, principal: &'a Principal, at: Timestamp) -> CallerScope<'a> {
-    CallerScope::new(door.connection(key, principal), &principal.claims, at.0 / 1000)
+    CallerScope::new(door.connection(key, principal), principal.claims.as_bytes(), at.0 / 1000)
         .with_identity(&principal.user, &principal.tenant)
 }
 

@@ -95,7 +95,7 @@ fn a_token_makes_a_principal_with_its_channels_and_greeting() {
     let admitted = with_token("ws", "a=1", json!({"sub": "a:b", "tenant": "acme", "role": "user"})).unwrap();
     let principal = &admitted.principal;
     assert_eq!((&*principal.user, &*principal.tenant, &*principal.query), ("a:b", "acme", "a=1"));
-    assert!(principal.claims.starts_with(b"{") && principal.ip == IpAddr::from([192, 0, 2, 7]));
+    assert!(principal.claims.starts_with('{') && principal.ip == IpAddr::from([192, 0, 2, 7]));
     // Twice the same channel, by two templates: granted once. A colon in a claim reaches into no other channel.
     assert_eq!(channels(&admitted), ["user:a%3Ab"]);
     let said = greeting(&admitted);

@@ -152,7 +152,7 @@ mod tests {
         };
         let principal =
             Admitter::new(config, Arc::new(CompiledRules::new(config))).authenticate(&request).unwrap();
-        serde_json::from_slice(&principal.claims).unwrap()
+        serde_json::from_str(&principal.claims).unwrap()
     }
 
     #[test]

@@ -37,9 +37,10 @@ fn principal() -> Arc<Principal> {
     Arc::new(Principal {
         user: "".into(),
         tenant: "".into(),
-        claims: Bytes::new(),
+        claims: "".into(),
         ip: IpAddr::from([127, 0, 0, 1]),
         query: "".into(),
+        expires: None,
     })
 }
 
