@@ -140,9 +140,10 @@ impl Rules for CompiledRules {
                     endpoint: self.endpoint(asker.endpoint),
                     query: &principal.query,
                 };
-                let scope = CallerScope::new(connection, principal.claims.as_bytes(), crate::clock::unix_seconds())
-                    .with_identity(&principal.user, &principal.tenant)
-                    .with_target(Target { channel: channel.as_str(), captures: &captures });
+                let scope =
+                    CallerScope::new(connection, principal.claims.as_bytes(), crate::clock::unix_seconds())
+                        .with_identity(&principal.user, &principal.tenant)
+                        .with_target(Target { channel: channel.as_str(), captures: &captures });
                 condition.holds(&scope).unwrap_or_else(|error| {
                     tracing::debug!(expression = condition.source(), %channel, %error, "a channel rule failed and denies");
                     false
