@@ -123,6 +123,14 @@ pub enum TokenPlace {
     Header,
     /// `?token=` or `?access_token=`.
     Query,
+    /// Behind `bearer`, `authorization` or `access_token` in `Sec-WebSocket-Protocol`.
+    Subprotocol,
+    /// `X-API-Key`.
+    ApiKeyHeader,
+    /// The cookie of this name; only where origins are listed, `null` not among them.
+    Cookie(String),
+    /// The message `auth`, where no other place holds one.
+    FirstMessage,
 }
 
 /// Which browser origins may connect. A request without `Origin` always may.

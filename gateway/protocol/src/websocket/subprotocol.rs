@@ -14,18 +14,29 @@ pub fn choose<'a>(
 ) -> Option<&'static str> {
     let chosen =
         offers(values.clone()).find_map(|offer| supported.iter().find(|ours| **ours == offer).copied());
-    chosen.or_else(|| pair(values).map(|(word, _)| word))
+    chosen.or_else(|| Pairs(offers(values)).next().map(|(word, _)| word))
 }
 
-/// The token of a credential pair.
-pub fn credential<'a>(values: impl Iterator<Item = &'a [u8]>) -> Option<&'a str> {
-    pair(values).map(|(_, token)| token)
+/// Whether a client that offers this reads close codes, as those do that are written for this server.
+pub fn reads_close_codes(chosen: Option<&str>) -> bool {
+    chosen.is_some_and(|chosen| chosen.starts_with("rtgw."))
 }
 
-fn pair<'a>(values: impl Iterator<Item = &'a [u8]>) -> Option<(&'static str, &'a str)> {
-    let mut offers = offers(values);
-    let word = offers.find_map(|offer| CREDENTIAL_WORDS.into_iter().find(|word| *word == offer))?;
-    offers.next().map(|token| (word, token))
+/// The tokens of all credential pairs; more than one is a client's mistake.
+pub fn credentials<'a>(values: impl Iterator<Item = &'a [u8]>) -> impl Iterator<Item = &'a str> {
+    Pairs(offers(values)).map(|(_, token)| token)
+}
+
+/// Credential pairs among offers: a word, then the offer behind it, whatever that looks like.
+struct Pairs<I>(I);
+
+impl<'a, I: Iterator<Item = &'a str>> Iterator for Pairs<I> {
+    type Item = (&'static str, &'a str);
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let word = self.0.find_map(|offer| CREDENTIAL_WORDS.into_iter().find(|word| *word == offer))?;
+        self.0.next().map(|token| (word, token))
+    }
 }
 
 fn offers<'a>(values: impl Iterator<Item = &'a [u8]>) -> impl Iterator<Item = &'a str> {
@@ -42,7 +53,7 @@ mod tests {
 
     fn both(values: &[&'static str]) -> (Option<&'static str>, Option<&'static str>) {
         let values = values.iter().map(|value| value.as_bytes());
-        (choose(values.clone(), &[JSON]), credential(values))
+        (choose(values.clone(), &[JSON]), credentials(values).next())
     }
 
     #[test]
@@ -56,5 +67,7 @@ mod tests {
         assert_eq!(both(&["x, bearer"]), (None, None));
         // A token may look like anything.
         assert_eq!(both(&["bearer, bearer"]), (Some("bearer"), Some("bearer")));
+        let two = [&b"bearer, bearer, access_token"[..], b"b, authorization"];
+        assert_eq!(credentials(two.into_iter()).collect::<Vec<_>>(), ["bearer", "b"]);
     }
 }

@@ -2,17 +2,16 @@
 
 use std::sync::Arc;
 
-use http::HeaderMap;
-use rtgw_config::checked::{AutoSubscribe, Checked, Endpoint, EndpointAuth};
+use rtgw_config::checked::{AutoSubscribe, Checked, Endpoint, EndpointAuth, TokenPlace};
 use rtgw_hub::Grant;
 use rtgw_hub::access::{self, Action, Asker};
 use rtgw_model::{ConnectionKey, EndpointIx, Principal, Timestamp};
 
-use super::credential::{self, Query};
+use super::credential::{self, Credential, Query};
 use super::greeting::Greeting;
 use super::identity::Identity;
 use super::token::Verifier;
-use super::{Admitted, ConnectRequest, origin};
+use super::{Admitted, ConnectRequest, Identified, Presented, origin};
 use crate::clock;
 use crate::expressions::{CallerScope, ChannelTemplate, Condition, Connection};
 use crate::pace::Pace;
@@ -70,15 +69,55 @@ impl Admitter {
         origin::check(&self.door(request.endpoint)?.auth.allowed_origins, &request.headers)
     }
 
-    /// Decides on `request`, origin included. Computes on the calling thread, which must have 8 MiB of stack; never waits.
+    /// What `request` says of who sends it.
+    ///
+    /// # Errors
+    /// 400 where a place of `tokenFrom` holds several credentials, 403 for a cookie that a foreign page could have sent.
+    pub fn presented<'r>(&self, request: &'r ConnectRequest) -> Result<Presented<'r>, Refusal> {
+        let door = self.door(request.endpoint)?;
+        let query = Query::new(&request.query);
+        let credential = credential::find(&door.auth, &request.headers, &query)?;
+        let awaited = credential.is_none() && door.auth.token_from.contains(&TokenPlace::FirstMessage);
+        Ok(Presented { credential, awaited, query: query.rest.into() })
+    }
+
+    /// Credential, then identity. Waits only where others must be asked about the credential, and the caller says how long;
+    /// otherwise done at the first poll. Evaluates expressions on the polling thread, which must have 8 MiB of stack.
     ///
     /// # Errors
     /// What to answer instead of the upgrade.
-    pub fn admit(&self, request: &ConnectRequest) -> Result<Admitted, Refusal> {
-        self.origin(request)?;
+    pub async fn identify(
+        &self,
+        request: &ConnectRequest,
+        presented: Presented<'_>,
+    ) -> Result<Identified, Refusal> {
         let door = self.door(request.endpoint)?;
         let key = connection_key()?;
-        let principal = self.identify(door, key, request)?;
+        let Presented { credential, query, .. } = presented;
+        let nobody = Principal {
+            user: "".into(),
+            tenant: "".into(),
+            claims: "".into(),
+            ip: request.ip,
+            query,
+            expires: None,
+        };
+        let principal = match credential {
+            Some(credential) => self.recognize(door, key, nobody, &credential).await?,
+            None if door.auth.anonymous => nobody,
+            None => return Err(no_credential(&door.auth)),
+        };
+        Ok(Identified { endpoint: request.endpoint, key, principal })
+    }
+
+    /// Decides whether somebody known may connect, and with what: `admit`, auto-subscriptions, greeting. Computes on the calling
+    /// thread, which must have 8 MiB of stack.
+    ///
+    /// # Errors
+    /// What to answer instead of the upgrade.
+    pub fn admit(&self, identified: Identified) -> Result<Admitted, Refusal> {
+        let Identified { endpoint, key, principal } = identified;
+        let door = self.door(endpoint)?;
         let at = clock::wall();
         let scope = scope(door, key, &principal, at);
         if let Some(admit) = &door.admit {
@@ -98,14 +137,14 @@ impl Admitter {
     }
 
     /// Decides whether `request` comes from somebody who may connect, without making a connection: for pages that ask for the
-    /// endpoint's credentials. The origin is not asked: without CORS headers no foreign page can read the answer.
+    /// endpoint's credentials. The origin is asked only where a cookie is the credential: without CORS headers no foreign page can
+    /// read the answer.
     ///
     /// # Errors
     /// What to answer instead of the page.
-    pub fn authenticate(&self, request: &ConnectRequest) -> Result<Principal, Refusal> {
+    pub async fn authenticate(&self, request: &ConnectRequest) -> Result<Principal, Refusal> {
+        let Identified { key, principal, .. } = self.identify(request, self.presented(request)?).await?;
         let door = self.door(request.endpoint)?;
-        let key = connection_key()?;
-        let principal = self.identify(door, key, request)?;
         if let Some(admit) = &door.admit {
             check_admit(admit, &scope(door, key, &principal, clock::wall()))?;
         }
@@ -116,38 +155,28 @@ impl Admitter {
         self.doors.get(endpoint).ok_or_else(|| Refusal::new(404, "not_found", "there is no such endpoint"))
     }
 
-    /// Credential, then identity.
-    fn identify(
+    /// `principal`, nobody so far, as the bearer of `credential`.
+    async fn recognize(
         &self,
         door: &Door,
         key: ConnectionKey,
-        request: &ConnectRequest,
+        mut principal: Principal,
+        credential: &Credential<'_>,
     ) -> Result<Principal, Refusal> {
-        let headers: &HeaderMap = &request.headers;
-        let query = Query::new(&request.query);
-        let mut principal = Principal {
-            user: "".into(),
-            tenant: "".into(),
-            claims: "".into(),
-            ip: request.ip,
-            query: "".into(),
-            expires: None,
-        };
-        let credential = credential::find(&door.auth.token_from, headers, &query)?;
-        principal.query = query.rest.into();
-        let Some(credential) = credential else {
-            return if door.auth.anonymous { Ok(principal) } else { Err(no_credential(&door.auth)) };
-        };
-        let claims = self.verifier.verify(&credential.0).map_err(|error| {
-            tracing::debug!(endpoint = &*door.name, %error, "a token is refused");
-            Refusal::new(401, error.code(), error.to_string())
-        })?;
-        principal.claims = claims.into();
+        principal.claims = self.verify(door, credential).await?.into();
         let connection = door.connection(key, &principal);
         let scope = CallerScope::new(connection, principal.claims.as_bytes(), clock::unix_seconds());
         let (user, tenant) = self.identity.of(&scope)?;
         drop(scope);
         Ok(Principal { user, tenant, ..principal })
+    }
+
+    /// The claims that `credential` stands for.
+    async fn verify(&self, door: &Door, credential: &Credential<'_>) -> Result<String, Refusal> {
+        self.verifier.verify(&credential.text).map_err(|error| {
+            tracing::debug!(endpoint = &*door.name, place = ?credential.place, %error, "a token is refused");
+            Refusal::new(401, error.code(), error.to_string())
+        })
     }
 
     fn auto_subscribe(
@@ -224,13 +253,20 @@ fn connection_key() -> Result<ConnectionKey, Refusal> {
 }
 
 fn no_credential(auth: &EndpointAuth) -> Refusal {
-    use rtgw_config::checked::TokenPlace::{Header, Query};
-    let message = match (auth.token_from.contains(&Header), auth.token_from.contains(&Query)) {
-        (true, false) => "a token is needed: send it as `Authorization: Bearer TOKEN`",
-        (false, true) => "a token is needed: send it as the query parameter `token`",
-        _ => "a token is needed: send it as `Authorization: Bearer TOKEN` or as the query parameter `token`",
-    };
-    Refusal::new(401, "token_missing", message)
+    let places: Vec<&str> = auth.token_from.iter().filter_map(how).collect();
+    Refusal::new(401, "token_missing", format!("a token is needed: send it as {}", places.join(", or as ")))
+}
+
+/// How a request sends a credential there; none of them is the first message's place.
+fn how(place: &TokenPlace) -> Option<&'static str> {
+    match place {
+        TokenPlace::Header => Some("`Authorization: Bearer TOKEN`"),
+        TokenPlace::Query => Some("the query parameter `token`"),
+        TokenPlace::Subprotocol => Some("the subprotocols `bearer, TOKEN`"),
+        TokenPlace::ApiKeyHeader => Some("the header `X-API-Key`"),
+        TokenPlace::Cookie(_) => Some("the application's cookie"),
+        TokenPlace::FirstMessage => None,
+    }
 }
 
 fn forbidden(message: &'static str) -> Refusal {

@@ -1,6 +1,7 @@
 //! Credentials to a principal, before the upgrade: origin, credential, identity, `admit`, auto-subscriptions, greeting, in this order.
+//! What is asked in between, such as limits, is asked by the caller.
 //!
-//! Everything here computes on the calling thread and never waits.
+//! Everything here computes on the calling thread. Only the judgement of a credential may wait, for those who must be asked about it.
 
 mod admitter;
 mod credential;
@@ -23,6 +24,7 @@ use rtgw_hub::Grant;
 use rtgw_model::{ConnectionKey, Principal};
 
 pub use admitter::Admitter;
+pub use credential::{Credential, Place};
 pub use token::{TOKEN_BYTES, TokenError};
 
 /// What admission looks at. `Debug` shows neither headers nor query: both may hold credentials.
@@ -45,6 +47,28 @@ impl fmt::Debug for ConnectRequest {
             .field("ip", &self.ip)
             .finish_non_exhaustive()
     }
+}
+
+/// What a request says of who sends it.
+#[derive(Debug)]
+pub struct Presented<'r> {
+    /// The credential of the first place that holds one.
+    pub credential: Option<Credential<'r>>,
+    /// There is none, and the endpoint wants it as the client's first message.
+    pub awaited: bool,
+    /// The query string without credentials.
+    pub query: Box<str>,
+}
+
+/// Somebody known, whom nothing has admitted yet.
+#[derive(Clone, Debug)]
+pub struct Identified {
+    /// Index in the configuration's endpoints.
+    pub endpoint: usize,
+    /// The new connection's public id.
+    pub key: ConnectionKey,
+    /// Who it is.
+    pub principal: Principal,
 }
 
 /// A request that may be upgraded.

@@ -33,6 +33,18 @@ pub(super) fn check(origins: &Origins, headers: &HeaderMap) -> Result<(), Refusa
     ))
 }
 
+/// Whether the request names one origin, and the list has it. Neither `*` nor a request without `Origin` is enough, and nor is
+/// `null`, which every page can arrange to be.
+pub(super) fn is_listed(origins: &Origins, headers: &HeaderMap) -> bool {
+    let mut given = headers.get_all(header::ORIGIN).iter();
+    let (Some(origin), None, Origins::Listed(listed)) = (given.next(), given.next(), origins) else {
+        return false;
+    };
+    origin
+        .to_str()
+        .is_ok_and(|origin| origin != "null" && listed.iter().any(|known| known.eq_ignore_ascii_case(origin)))
+}
+
 /// Whether `origin` names the host and port that the request was sent to. The scheme is not compared, because TLS often ends
 /// before this process; it gives the port where none is written.
 fn is_same_host(origin: &str, headers: &HeaderMap) -> bool {

@@ -130,6 +130,7 @@ mod tests {
     use std::net::IpAddr;
     use std::sync::Arc;
 
+    use futures_util::FutureExt;
     use serde_json::json;
 
     use super::*;
@@ -150,8 +151,8 @@ mod tests {
             query: format!("token={token}"),
             ip: IpAddr::from([127, 0, 0, 1]),
         };
-        let principal =
-            Admitter::new(config, Arc::new(CompiledRules::new(config))).authenticate(&request).unwrap();
+        let admitter = Admitter::new(config, Arc::new(CompiledRules::new(config)));
+        let principal = admitter.authenticate(&request).now_or_never().unwrap().unwrap();
         serde_json::from_str(&principal.claims).unwrap()
     }
 

@@ -1,6 +1,7 @@
 //! HTTP: the public listener with its upgrades, stats and health, and the internal listener beside it.
 
 mod accept;
+mod admission;
 mod connection;
 mod cors;
 mod endpoint;

@@ -10,6 +10,7 @@ use jiff::Timestamp;
 use rtgw_config::checked::Checked;
 use serde::Serialize;
 
+use super::admission::in_time;
 use super::connection::Visitor;
 use super::public::Public;
 use super::{cors, response, upgrade};
@@ -82,7 +83,8 @@ async fn stats(
         let Some(ip) = ip else {
             return response::refused(&Refusal::new(500, "internal", "a fault of the server"));
         };
-        if let Err(refusal) = public.parts.admitter.authenticate(&upgrade::request_of(parts, index, ip)) {
+        let request = upgrade::request_of(parts, index, ip);
+        if let Err(refusal) = in_time(public.parts.admitter.authenticate(&request)).await {
             return response::refused(&refusal);
         }
     }

@@ -126,7 +126,7 @@ impl Public {
 
     async fn answer(&self, place: Place, request: Request<Body>) -> Response<Body> {
         match place {
-            Place::Socket(index) => upgrade::upgrade(self, index, request),
+            Place::Socket(index) => upgrade::upgrade(self, index, request).await,
             Place::Page(page, index) => pages::answer(self, page, index, request).await,
         }
     }

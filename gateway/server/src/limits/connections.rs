@@ -39,6 +39,11 @@ impl Connections {
         Some(Place { connections: Arc::clone(self), shard })
     }
 
+    /// Whether [`Connections::take`] would find none at the moment.
+    pub fn is_full(&self) -> bool {
+        self.held() >= self.capacity
+    }
+
     /// `count` split over the shards as their places in use are.
     pub fn shares(&self, count: u32) -> Vec<u32> {
         let held: Vec<u64> =
@@ -90,8 +95,9 @@ mod tests {
     fn places_run_out_and_come_back() {
         let connections = Connections::new(2, 1);
         let first = connections.take().unwrap();
+        assert!(!connections.is_full());
         let _second = connections.take().unwrap();
-        assert!(connections.take().is_none());
+        assert!(connections.is_full() && connections.take().is_none());
         drop(first);
         assert_eq!(connections.held(), 1);
         assert!(connections.take().is_some());

@@ -1,0 +1,180 @@
+//! From a good handshake to a session, in the order of the contract: origin, limits of the pod, the gateway and the address,
+//! credentials, limits of the user and the tenant, `admit`, required channels. Nothing is held while a credential is judged but the
+//! handshake itself: who is slow to be known takes no place from those who are quick.
+
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures_util::FutureExt;
+use rtgw_hub::Opening;
+use rtgw_model::Admission;
+use rtgw_protocol::websocket::deflate::Window;
+use tokio::net::TcpStream;
+use tokio_util::sync::CancellationToken;
+use tracing::error;
+
+use super::endpoint::Door;
+use super::public::Public;
+use crate::auth::{Admitted, ConnectRequest, Presented};
+use crate::limits;
+use crate::refusal::Refusal;
+use crate::transport::{Handoff, Inbox, Permit, ShardInput, SocketProtocol};
+
+/// How long a credential may take to be judged where others have to be asked.
+const JUDGEMENT: Duration = Duration::from_secs(5);
+
+/// A handshake that could become a session.
+pub(super) struct Candidate<'a> {
+    pub(super) public: &'a Public,
+    pub(super) door: &'a Door,
+    pub(super) request: &'a ConnectRequest,
+    /// The compression that was agreed.
+    pub(super) window: Option<Window>,
+    /// Cancelled once nobody is taken any more.
+    pub(super) stop: &'a CancellationToken,
+}
+
+/// A hand-over that waits for its socket.
+pub(super) struct Adoption {
+    inbox: Arc<dyn Inbox>,
+    opening: Opening,
+    protocol: SocketProtocol,
+    deflate: bool,
+    message_bytes: usize,
+    permit: Permit,
+}
+
+impl Candidate<'_> {
+    /// All steps.
+    ///
+    /// # Errors
+    /// What to answer instead of the upgrade.
+    pub(super) async fn enter(&self) -> Result<Adoption, Refusal> {
+        self.check_before_credentials()?;
+        let presented = self.public.parts.admitter.presented(self.request)?;
+        self.enter_as(presented).await
+    }
+
+    /// What is asked of everybody: the origin, then the limits of the pod, the gateway and the address.
+    fn check_before_credentials(&self) -> Result<(), Refusal> {
+        let public = self.public;
+        public.parts.admitter.origin(self.request)?;
+        if public.rate.as_ref().is_some_and(|rate| !rate.take()) {
+            return Err(unavailable(
+                "busy",
+                "this pod is asked for more connections per second than it takes; try later",
+            ));
+        }
+        if public.parts.connections.is_full() { Err(full()) } else { Ok(()) }
+    }
+
+    /// The credential and the steps behind it.
+    async fn enter_as(&self, presented: Presented<'_>) -> Result<Adoption, Refusal> {
+        let parts = &self.public.parts;
+        let identified = in_time(parts.admitter.identify(self.request, presented)).await?;
+        // Limits of the user and the tenant belong here.
+        let admitted = self.public.parts.admitter.admit(identified)?;
+        self.adoption(admitted)
+    }
+
+    /// Takes the place, which others may have taken meanwhile.
+    fn adoption(&self, admitted: Admitted) -> Result<Adoption, Refusal> {
+        let (parts, door) = (&self.public.parts, self.door);
+        let place = parts.connections.take().ok_or_else(full)?;
+        // Asked after the place is taken: a drain stops the listener first and counts the places then, so it sees one of the two.
+        if self.stop.is_cancelled() {
+            return Err(unavailable("draining", "this pod is about to end; connect again"));
+        }
+        let inbox = parts.inboxes.get(usize::from(place.shard())).ok_or_else(internal)?;
+        let Admitted { key, principal, auto, greeting } = admitted;
+        let user = parts.users.enter(&principal.user);
+        let admission = Admission {
+            key,
+            endpoint: door.ix,
+            variant: door.variants.of(self.window),
+            principal,
+            greeting,
+            heartbeat: door.heartbeat,
+            outbox: door.outbox,
+            rate: door.rate,
+            subscriptions: door.subscriptions,
+        };
+        Ok(Adoption {
+            inbox: Arc::clone(inbox),
+            opening: Opening { admission, auto },
+            protocol: door.protocol,
+            deflate: self.window.is_some(),
+            message_bytes: door.message_bytes,
+            permit: Box::new((place, user)),
+        })
+    }
+}
+
+impl Adoption {
+    /// Gives the socket and what was read ahead of it to its shard.
+    pub(super) fn hand_over(self, stream: TcpStream, read_ahead: Bytes) {
+        let stream = match stream.into_std() {
+            Ok(stream) => stream,
+            Err(error) => {
+                error!(%error, "cannot take a socket out of the HTTP server");
+                return;
+            }
+        };
+        let Self { inbox, opening, protocol, deflate, message_bytes, permit } = self;
+        let handoff = Handoff { stream, read_ahead, opening, protocol, deflate, message_bytes, permit };
+        if let Err(error) = inbox.post(ShardInput::Adopt(Box::new(handoff))) {
+            error!(%error, "a shard did not take a socket");
+        }
+    }
+}
+
+/// What `judging` finds, unless it takes too long. Polled once before a timer is made: by then most are done.
+pub(super) async fn in_time<T>(judging: impl Future<Output = Result<T, Refusal>>) -> Result<T, Refusal> {
+    let mut judging = pin!(judging);
+    if let Some(judged) = (&mut judging).now_or_never() {
+        return judged;
+    }
+    let late = || unavailable("auth_unavailable", "the credential could not be judged in time; try later");
+    tokio::time::timeout(JUDGEMENT, judging).await.unwrap_or_else(|_| Err(late()))
+}
+
+fn full() -> Refusal {
+    unavailable("full", "this pod holds as many connections as it may; try later")
+}
+
+fn unavailable(code: &'static str, message: &'static str) -> Refusal {
+    Refusal { retry_after: Some(limits::retry_after()), ..Refusal::new(503, code, message) }
+}
+
+/// A fault that is not the client's.
+pub(super) fn internal() -> Refusal {
+    Refusal::new(500, "internal", "a fault of the server")
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn a_judgement_that_is_there_needs_no_timer() {
+        // Outside of a runtime a timer would panic.
+        assert_eq!(in_time(async { Ok(7) }).now_or_never(), Some(Ok(7)));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_judgement_that_does_not_come_is_not_waited_for() {
+        let start = tokio::time::Instant::now();
+        let refusal = in_time(std::future::pending::<Result<(), _>>()).await.unwrap_err();
+        assert_eq!((refusal.status, refusal.code), (503, "auth_unavailable"));
+        assert!(refusal.retry_after.is_some());
+        assert_eq!(start.elapsed(), JUDGEMENT);
+        let late = async {
+            tokio::time::sleep(JUDGEMENT / 2).await;
+            Ok(7)
+        };
+        assert_eq!(in_time(late).await, Ok(7));
+    }
+}
