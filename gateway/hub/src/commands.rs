@@ -62,7 +62,7 @@ impl Shard {
             }
             Verdict::Abuse => {
                 let close = Close::new(CloseCode::RateLimited, "message rate exceeded");
-                return self.close(slot, now, &close, "server");
+                return self.close(slot, now, &close);
             }
         }
         match &mut session.commands {

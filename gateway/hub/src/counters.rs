@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use rtgw_model::{EndpointIx, RuleIx};
+use rtgw_model::{Bounds, CloseReason, EndpointIx, Histogram, Micros, RuleIx};
 
 /// Counts since the start and gauges of now; plain numbers, read between turns.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -17,10 +17,12 @@ pub struct Counters {
     pub channels: Vec<u64>,
     /// Publications put into outboxes, by `endpoint * rules + rule`.
     pub deliveries: Vec<u64>,
+    /// From hearing a publication to having written it, by rule; see [`crate::Shard::written`].
+    pub fan_out: Vec<Histogram>,
     /// Commands taken, by `(endpoint, intent name, "ok" or an error code)`.
     pub commands: BTreeMap<(u16, &'static str, &'static str), u64>,
-    /// Ends of connections, by `(endpoint, code, "server" or "client" or "lost")`; the code is 0 where none was seen and 4999 stands
-    /// for a client's code outside the table, so that labels stay bounded.
+    /// Ends of connections, by `(endpoint, code, reason)`; the code is 0 where none was seen and 4999 stands for a client's code
+    /// outside the table, so that labels stay bounded.
     pub closes: BTreeMap<(u16, u16, &'static str), u64>,
     /// Publications that were meant for a connection and dropped, by `(rule, reason)`.
     pub dropped: BTreeMap<(u16, &'static str), u64>,
@@ -40,6 +42,7 @@ impl Counters {
             subscriptions: vec![0; rules],
             channels: vec![0; rules],
             deliveries: vec![0; endpoints * rules],
+            fan_out: vec![Histogram::default(); rules],
             ..Self::default()
         }
     }
@@ -48,12 +51,18 @@ impl Counters {
         *self.commands.entry((endpoint.0, name, result)).or_default() += 1;
     }
 
-    pub(crate) fn close(&mut self, endpoint: EndpointIx, code: u16, by: &'static str) {
-        *self.closes.entry((endpoint.0, code, by)).or_default() += 1;
+    pub(crate) fn close(&mut self, endpoint: EndpointIx, code: u16, reason: CloseReason) {
+        *self.closes.entry((endpoint.0, code, reason.as_str())).or_default() += 1;
     }
 
     pub(crate) fn drop(&mut self, rule: RuleIx, reason: &'static str, count: u64) {
         *self.dropped.entry((rule.0, reason)).or_default() += count;
+    }
+
+    pub(crate) fn fanned_out(&mut self, rule: RuleIx, took: Micros) {
+        if let Some(histogram) = self.fan_out.get_mut(usize::from(rule.0)) {
+            histogram.observe(&Bounds::INSIDE, took);
+        }
     }
 
     pub(crate) fn gap(&mut self, rule: RuleIx, reason: &'static str) {

@@ -1,6 +1,6 @@
 //! How a connection ends: closed by the server, gone by itself, or evicted.
 
-use rtgw_model::{Close, CloseCode, ConnectionId, Now};
+use rtgw_model::{Close, CloseCode, CloseReason, ConnectionId, Now};
 
 use crate::session::{Life, Session};
 use crate::shard::Shard;
@@ -20,12 +20,11 @@ impl Shard {
             slot,
             now,
             &Close::new(CloseCode::SlowConsumer, "slow consumer; recover after reconnecting"),
-            "server",
         );
     }
 
     /// Begins the end: no more commands and publications, what waits goes first, then the close frame.
-    pub(crate) fn close(&mut self, slot: u32, now: Now, close: &Close, by: &'static str) {
+    pub(crate) fn close(&mut self, slot: u32, now: Now, close: &Close) {
         let profile = self.profile(slot);
         let (endpoint, variant) = (profile.endpoint, profile.variant);
         self.leave_all(slot);
@@ -38,7 +37,7 @@ impl Shard {
         self.wheel.insert(deadline, slot, generation);
         self.counters.connections[usize::from(endpoint.0)] -= 1;
         self.counters.closing[usize::from(endpoint.0)] += 1;
-        self.counters.close(endpoint, close.code.code(), by);
+        self.counters.close(endpoint, close.code.code(), close.why);
         let bytes = self.encoder.close(variant, close);
         self.outboxes.push_last(slot, bytes);
     }
@@ -52,8 +51,11 @@ impl Shard {
         if self.sessions[connection.slot as usize].is_open() {
             let known = |code: u16| CloseCode::ALL.iter().any(|own| own.code() == code) || code == 1005;
             match code {
-                Some(code) => self.counters.close(endpoint, if known(code) { code } else { 4999 }, "client"),
-                None => self.counters.close(endpoint, 0, "lost"),
+                Some(code) => {
+                    let code = if known(code) { code } else { 4999 };
+                    self.counters.close(endpoint, code, CloseReason::Client);
+                }
+                None => self.counters.close(endpoint, 0, CloseReason::Lost),
             }
         }
         self.forget(connection.slot);
@@ -84,7 +86,7 @@ impl Shard {
             self.evict_from = slot + 1;
             if self.sessions.get(slot).is_some_and(Session::is_open) {
                 let after = self.random.u64(0..=u64::from(spread_ms));
-                self.close(slot as u32, now, &Close::restart(after), "server");
+                self.close(slot as u32, now, &Close::restart(after));
                 left -= 1;
             }
         }

@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use rtgw_model::{
-    ConnectionId, Event, GapReason, Message, Now, OutboxLimits, Outgoing, RuleIx, Timestamp, Variant,
+    ConnectionId, Event, GapReason, Message, Micros, Now, OutboxLimits, Outgoing, RuleIx, Timestamp, Variant,
 };
 use smallvec::SmallVec;
 
@@ -63,6 +63,8 @@ pub(crate) struct Fanouts {
     /// Frames of the current walk by (publication, variant): resolved once per walk and turn.
     frames: Vec<Option<FrameIx>>,
     overflowed: Vec<u32>,
+    /// The publications finished since the last look, each with its rule and when it was heard.
+    pub(crate) finished: Vec<(RuleIx, Micros)>,
 }
 
 impl Fanouts {
@@ -208,6 +210,12 @@ impl Shard {
 
     fn finish(&mut self, fanout: &Fanout) {
         self.fanouts.publications -= fanout.publications();
+        if let (Content::Publications(publications), Some((first, _))) =
+            (&fanout.content, fanout.channels.first())
+        {
+            let rule = self.channels.get(*first).policy.rule;
+            self.fanouts.finished.extend(publications.iter().map(|outgoing| (rule, outgoing.heard)));
+        }
         for &(channel, _) in &fanout.channels {
             self.channels.release(channel);
         }

@@ -1,6 +1,6 @@
 //! Silence and its limits: pings, timeouts, idle ends, and closing sockets that are given up.
 
-use rtgw_model::{Close, CloseCode, ConnectionId, Millis, Now};
+use rtgw_model::{Close, CloseCode, CloseReason, ConnectionId, Millis, Now};
 
 use crate::session::{Life, Profile};
 use crate::shard::Shard;
@@ -12,7 +12,7 @@ impl Shard {
     /// Fires the timers due at `now`.
     pub fn tick(&mut self, now: Now) {
         if self.wheel.next_due().is_some_and(|due| now.at.since(due) >= STOOD_STILL_MS) {
-            self.woke = now.at;
+            self.woke = Some(now.at);
         }
         let mut due = Vec::new();
         self.wheel.expire(now.at, &mut due);
@@ -41,20 +41,17 @@ impl Shard {
         }
         let heartbeat_due = session.heard.plus(heartbeat.interval_ms.into());
         // The silence may have been ours: who waits is asked, and has as long for the answer as after any ping.
-        let excused = self.woke.plus(heartbeat.timeout_ms.saturating_sub(heartbeat.interval_ms).into());
+        let answer = heartbeat.timeout_ms.saturating_sub(heartbeat.interval_ms);
+        let excused = self.woke.map_or(Millis(0), |woke| woke.plus(answer.into()));
         let timeout_due = session.heard.plus(heartbeat.timeout_ms.into()).max(excused);
         let idle_due =
             (heartbeat.idle_ms > 0).then(|| session.spoke.plus(heartbeat.idle_ms.into()).max(excused));
         if now.at >= timeout_due {
-            return self.close(
-                slot,
-                now,
-                &Close::new(CloseCode::TimedOut, "nothing heard in time"),
-                "server",
-            );
+            return self.close(slot, now, &Close::new(CloseCode::TimedOut, "nothing heard in time"));
         }
         if idle_due.is_some_and(|due| now.at >= due) {
-            return self.close(slot, now, &Close::new(CloseCode::TimedOut, "idle"), "server");
+            let close = Close::new(CloseCode::TimedOut, "idle").because(CloseReason::Idle);
+            return self.close(slot, now, &close);
         }
         // A little early rather than looked at twice: silence is counted from the last answer, which came just after the last ping.
         let interval = u64::from(heartbeat.interval_ms);

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use rtgw_model::{ConnectionId, Encoder, Event, Message, Millis, Now, RuleIx};
+use rtgw_model::{ConnectionId, Encoder, Event, Message, Micros, Millis, Now, RuleIx};
 use slab::Slab;
 
 use crate::channels::{ChannelIx, Channels, Member};
@@ -13,6 +13,9 @@ use crate::outbox::{Frame, Outboxes, Overflow};
 use crate::session::{Profile, Session, Subscription, WAITING_COMMANDS, replace};
 use crate::wheel::Wheel;
 use crate::{Effect, Fill, Grant, Input, Opening};
+
+/// Room kept for the publications that a turn finishes; a burst's room is given back.
+const FINISHED_ROOM: usize = 4_096;
 
 /// Fixed properties of a shard.
 #[derive(Clone, Copy, Debug)]
@@ -54,7 +57,7 @@ pub struct Shard {
     /// Where the next eviction begins.
     pub(crate) evict_from: usize,
     /// When the process last went on after it had stood still.
-    pub(crate) woke: Millis,
+    pub(crate) woke: Option<Millis>,
 }
 
 impl Shard {
@@ -74,7 +77,7 @@ impl Shard {
             counters: Counters::new(settings.endpoints, settings.rules),
             random: fastrand::Rng::with_seed(settings.seed),
             evict_from: 0,
-            woke: Millis(0),
+            woke: None,
         }
     }
 
@@ -98,8 +101,9 @@ impl Shard {
         self.counters.connections[usize::from(profile.endpoint.0)] += 1;
         // The first heartbeat falls anywhere in its interval, so that a reconnect storm does not become a heartbeat storm.
         let interval = u64::from(profile.heartbeat.interval_ms);
-        let first = now.at.plus(interval / 2 + self.random.u64(0..=interval / 2));
-        self.wheel.insert(first, slot, generation);
+        let first = interval / 2 + self.random.u64(0..=interval / 2);
+        let idle = Some(profile.heartbeat.idle_ms).filter(|idle| *idle > 0).map_or(first, u64::from);
+        self.wheel.insert(now.at.plus(first.min(idle)), slot, generation);
         if let Some(greeting) = admission.greeting {
             self.say(slot, now, None, Event::Greeting(greeting));
         }
@@ -129,7 +133,7 @@ impl Shard {
             Input::Answered(connection, answer) => self.answered(now, connection, answer),
             Input::Close(connection, close) => {
                 if self.open_session(connection) {
-                    self.close(connection.slot, now, &close, "server");
+                    self.close(connection.slot, now, &close);
                 }
             }
             Input::Gone(connection, code) => self.gone(connection, code),
@@ -223,6 +227,20 @@ impl Shard {
     /// Publications that [`Shard::advance`] has not carried to all their members yet; cheap, for every turn.
     pub fn waiting_publications(&self) -> usize {
         self.fanouts.waiting()
+    }
+
+    /// Whether publications have been carried to all their members since [`Shard::written`]; cheap, for every turn.
+    pub fn has_fanned_out(&self) -> bool {
+        !self.fanouts.finished.is_empty()
+    }
+
+    /// What the turn carried to outboxes has been written, or its sockets are full: counts how long that took since each publication
+    /// was heard. `at` is read then, not when the turn began, because most of a fan-out's time is its writes.
+    pub fn written(&mut self, at: Micros) {
+        for (rule, heard) in self.fanouts.finished.drain(..) {
+            self.counters.fanned_out(rule, at.since(heard));
+        }
+        self.fanouts.finished.shrink_to(FINISHED_ROOM);
     }
 
     /// Open and closing connections.

@@ -12,7 +12,7 @@ use lines::{Lines, VARIANTS};
 use rtgw_hub::access::{Action, Asker, Rules, Verdict, ask};
 use rtgw_hub::{Fill, Input, Opening, Shard, ShardSettings, TurnBudget};
 use rtgw_model::{
-    Admission, ChannelName, ChannelPolicy, ConnectionId, ConnectionKey, EndpointIx, Heartbeat, Now,
+    Admission, ChannelName, ChannelPolicy, ConnectionId, ConnectionKey, EndpointIx, Heartbeat, Micros, Now,
     OutboxLimits, Outgoing, Principal, Publication, RuleIx, Timestamp, Variant,
 };
 
@@ -62,7 +62,7 @@ fn publish(shard: &mut Shard, number: u64) {
         priority: None,
         except: None,
     };
-    let outgoing = Arc::new(Outgoing::new(publication, usize::from(VARIANTS), Now::default().at));
+    let outgoing = Arc::new(Outgoing::new(publication, usize::from(VARIANTS), Micros(0)));
     shard.handle(Now::default(), Input::Publication(outgoing));
     shard.advance(Now::default(), TurnBudget { connections: 100, deliveries: 100 });
 }
@@ -100,7 +100,7 @@ fn messages_until_closed(outbox: OutboxLimits) -> (u64, u64) {
         let got = flush(&mut shard, stuck);
         assert_eq!(got, [(healthy, format!("pub {number:095}\n"))]);
         most = most.max(shard.counters().outbound_bytes);
-        if let Some(closed) = shard.counters().closes.get(&(0, 4430, "server")) {
+        if let Some(closed) = shard.counters().closes.get(&(0, 4430, "slow_consumer")) {
             assert_eq!(*closed, 1);
             return (number, most);
         }

@@ -71,6 +71,63 @@ close_codes! {
     Internal = 4500, BackOff;
 }
 
+macro_rules! close_reasons {
+    ($($(#[$doc:meta])* $name:ident = $word:literal, $meaning:literal;)*) => {
+        /// Why a connection ended, for whoever looks at the numbers; a label of metrics, so a fixed table.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+        pub enum CloseReason { $(#[doc = $meaning] $name,)* }
+
+        impl CloseReason {
+            /// Every reason, in the order of the table.
+            pub const ALL: &'static [CloseReason] = &[$(CloseReason::$name,)*];
+
+            /// The word in metrics.
+            pub fn as_str(self) -> &'static str { match self { $(CloseReason::$name => $word,)* } }
+
+            /// What happened, for the reference: a sentence without its full stop.
+            pub fn meaning(self) -> &'static str { match self { $(CloseReason::$name => $meaning,)* } }
+        }
+    };
+}
+
+close_reasons! {
+    Client = "client", "The client said goodbye by a close frame; the code is its own";
+    Lost = "lost", "The socket ended without a close frame: a network, a crash, a laptop that was shut";
+    Heartbeat = "heartbeat", "Nothing was heard, pongs included, for the endpoint's `heartbeat.timeout`";
+    Idle = "idle", "No data frame came for the endpoint's `heartbeat.idle` (4408)";
+    SlowConsumer = "slow_consumer", "The client read so slowly that its queue overflowed (`limits.connection.queueBytes`, `queueMessages`)";
+    Rate = "rate", "The client kept sending above its message rate (`limits.connection.messagesPerSecond`, `burst`)";
+    TooBig = "too_big", "The client sent a message above `limits.connection.messageBytes`";
+    ProtocolError = "protocol_error", "The client broke RFC 6455, sent text that is not UTF-8, or data of a kind that the endpoint does not take";
+    Drain = "drain", "The pod sent the client elsewhere: a drain, a restart, its age";
+    Stopped = "stopped", "The process ended while the connection was still open";
+    Overloaded = "overloaded", "The pod shed the connection to save itself";
+    Token = "token", "The token is missing, has expired or was revoked";
+    Removed = "removed", "The connection is not allowed any more, or was removed by the API";
+    Replaced = "replaced", "A newer connection of the same user took its place";
+    Internal = "internal", "A fault of the server; its log says more";
+}
+
+impl CloseCode {
+    /// The usual reason of this code.
+    pub fn usual_reason(self) -> CloseReason {
+        match self {
+            Self::Normal | Self::GoingAway => CloseReason::Stopped,
+            Self::ProtocolError | Self::UnsupportedData | Self::InvalidText => CloseReason::ProtocolError,
+            Self::TooBig => CloseReason::TooBig,
+            Self::Restart => CloseReason::Drain,
+            Self::Overloaded => CloseReason::Overloaded,
+            Self::Unauthenticated => CloseReason::Token,
+            Self::Forbidden => CloseReason::Removed,
+            Self::TimedOut => CloseReason::Heartbeat,
+            Self::Replaced => CloseReason::Replaced,
+            Self::RateLimited => CloseReason::Rate,
+            Self::SlowConsumer => CloseReason::SlowConsumer,
+            Self::Internal => CloseReason::Internal,
+        }
+    }
+}
+
 /// A connection's end as this side decided it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Close {
@@ -78,16 +135,24 @@ pub struct Close {
     pub code: CloseCode,
     /// The reason on the wire: at most 123 bytes of UTF-8 (RFC 6455 section 5.5).
     pub reason: Cow<'static, str>,
+    /// The reason in metrics.
+    pub why: CloseReason,
 }
 
 impl Close {
-    /// A close with a fixed reason.
-    pub fn new(code: CloseCode, reason: &'static str) -> Self {
-        Self { code, reason: Cow::Borrowed(reason) }
+    /// A close with a sentence for the wire, counted under the usual reason of its code.
+    pub fn new(code: CloseCode, reason: impl Into<Cow<'static, str>>) -> Self {
+        Self { code, reason: reason.into(), why: code.usual_reason() }
     }
 
     /// A restart or drain that asks the client to come back after `after_ms`.
     pub fn restart(after_ms: u64) -> Self {
-        Self { code: CloseCode::Restart, reason: Cow::Owned(format!("reconnect;after={after_ms}")) }
+        Self::new(CloseCode::Restart, format!("reconnect;after={after_ms}"))
+    }
+
+    /// The same, counted under another reason than the usual one of its code.
+    #[must_use]
+    pub fn because(self, why: CloseReason) -> Self {
+        Self { why, ..self }
     }
 }

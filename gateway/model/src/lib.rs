@@ -10,6 +10,7 @@ mod encoder;
 mod error;
 mod event;
 mod filter;
+mod histogram;
 mod intent;
 mod outgoing;
 mod policy;
@@ -21,15 +22,16 @@ pub use admission::{Admission, Heartbeat, InboundRate, OutboxLimits};
 pub use channel::{
     CHANNEL_BYTES, ChannelName, ChannelNameError, SEGMENT_BYTES, escape_segment, is_channel_byte,
 };
-pub use close::{Close, CloseCode, Retry};
+pub use close::{Close, CloseCode, CloseReason, Retry};
 pub use connection::{ConnectionId, ConnectionKey};
 pub use encoder::{Encoder, Variant};
 pub use error::{Denied, ErrorCode};
 pub use event::{Event, GapReason, Message, UnsubscribeReason};
 pub use filter::{FILTER_LISTS, FILTER_VALUE_BYTES, FILTER_VALUES, FilterLists, ListName};
+pub use histogram::{Bounds, CLASSES, Histogram};
 pub use intent::{CommandId, Intent, Rejection, Request};
 pub use outgoing::Outgoing;
 pub use policy::{ChannelPolicy, EndpointIx, RuleIx};
 pub use principal::Principal;
 pub use publication::{CHANNELS, EVENT_BYTES, Position, Publication, PublicationId, TAG_BYTES, TAGS, Tags};
-pub use time::{Millis, Now, Timestamp};
+pub use time::{Micros, Millis, Now, Timestamp};

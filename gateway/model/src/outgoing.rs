@@ -4,7 +4,7 @@ use std::sync::OnceLock;
 
 use bytes::Bytes;
 
-use crate::{Encoder, Millis, Publication, Variant};
+use crate::{Encoder, Micros, Publication, Variant};
 
 /// A publication and one cell per (variant, shown channel), filled on first use and shared by all shards.
 #[derive(Debug)]
@@ -13,12 +13,12 @@ pub struct Outgoing {
     variants: usize,
     frames: Box<[OnceLock<Bytes>]>,
     /// When this pod heard it; for the fan-out histogram.
-    pub heard: Millis,
+    pub heard: Micros,
 }
 
 impl Outgoing {
     /// Wraps a publication for an encoder with `variants` variants.
-    pub fn new(publication: Publication, variants: usize, heard: Millis) -> Self {
+    pub fn new(publication: Publication, variants: usize, heard: Micros) -> Self {
         let cells = variants * publication.channels.len();
         Self { publication, variants, frames: (0..cells).map(|_| OnceLock::new()).collect(), heard }
     }

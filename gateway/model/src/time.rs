@@ -16,6 +16,17 @@ impl Millis {
     }
 }
 
+/// Microseconds: a duration, or an instant since the same start as [`Millis`].
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Micros(pub u64);
+
+impl Micros {
+    /// From `earlier` to `self`; zero when `earlier` is later.
+    pub fn since(self, earlier: Self) -> Self {
+        Self(self.0.saturating_sub(earlier.0))
+    }
+}
+
 /// Wall-clock time as milliseconds since the Unix epoch; clients read it as RFC 3339 in UTC.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Timestamp(pub i64);

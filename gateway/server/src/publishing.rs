@@ -142,8 +142,10 @@ impl Publisher {
     /// # Errors
     /// Where the broker does not take it.
     pub async fn publish(&self, origin: Origin, checked: Checked) -> Result<PublicationId, PublishError> {
+        let timestamp = checked.publication.timestamp;
         let id = self.broker.publish(checked.publication).await?;
         self.counts.published(origin, checked.rules);
+        self.counts.handed_over(origin, timestamp);
         Ok(id)
     }
 

@@ -10,8 +10,8 @@ use rtgw_hub::access::{Action, Asker, Rules, Verdict, ask};
 use rtgw_hub::{Answer, Effect, Fill, GapScope, Input, Opening, Question, Shard, ShardSettings, TurnBudget};
 use rtgw_model::{
     Admission, ChannelName, ChannelPolicy, ConnectionId, ConnectionKey, Denied, EndpointIx, ErrorCode,
-    FilterLists, GapReason, Heartbeat, Intent, Millis, Now, OutboxLimits, Outgoing, Principal, Publication,
-    Request, RuleIx, Timestamp, Variant,
+    FilterLists, GapReason, Heartbeat, Intent, Micros, Millis, Now, OutboxLimits, Outgoing, Principal,
+    Publication, Request, RuleIx, Timestamp, Variant,
 };
 
 use crate::client::{Client, Expectation};
@@ -190,7 +190,8 @@ impl World {
             priority: None,
             except: None,
         };
-        let outgoing = Arc::new(Outgoing::new(publication, usize::from(VARIANTS), self.now.at));
+        let outgoing =
+            Arc::new(Outgoing::new(publication, usize::from(VARIANTS), Micros(self.now.at.0 * 1000)));
         self.shard.handle(self.now, Input::Publication(outgoing));
     }
 

@@ -1,5 +1,7 @@
 //! The upgrade: a handshake is checked, admitted, answered, and its socket handed to an I/O shard.
 
+use std::borrow::Cow;
+
 use axum::body::{Body, HttpBody};
 use bytes::Bytes;
 use http::request::Parts;
@@ -119,11 +121,11 @@ fn switching(accepted: &Accepted) -> Response<Body> {
 
 /// A refusal as a close: the reason names the delay where there is one, else the code of the refusal.
 fn close_of(refusal: &Refusal) -> Close {
-    let reason = match refusal.retry_after {
+    let reason: Cow<'static, str> = match refusal.retry_after {
         Some(seconds) => format!("after={}", u64::from(seconds) * 1000).into(),
         None => refusal.code.into(),
     };
-    Close { code: refusal.close_code(), reason }
+    Close::new(refusal.close_code(), reason)
 }
 
 impl Successor {

@@ -2,7 +2,13 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use rtgw_model::RuleIx;
+use rtgw_model::{Bounds, CLASSES, Histogram, Micros, RuleIx, Timestamp};
+
+use crate::clock;
+
+/// What is older is no delay but a wrong clock or an event of long ago; it counts as this old, so that one of them does not spoil
+/// the sum.
+const OLDEST_MS: i64 = 3_600_000;
 
 /// How a publication entered: the label `source`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -56,6 +62,15 @@ pub struct Counts {
     publications: Box<[AtomicU64]>,
     /// By `rule * reasons + reason`.
     dropped: Box<[AtomicU64]>,
+    /// By origin.
+    ages: Box<[Ages]>,
+}
+
+/// A [`Histogram`] that many threads count in.
+#[derive(Debug, Default)]
+struct Ages {
+    counts: [AtomicU64; CLASSES],
+    sum: AtomicU64,
 }
 
 impl Counts {
@@ -66,6 +81,7 @@ impl Counts {
             rules,
             publications: zeros((2 + sources) * rules),
             dropped: zeros(rules * DropReason::ALL.len()),
+            ages: (0..2 + sources).map(|_| Ages::default()).collect(),
         }
     }
 
@@ -77,6 +93,22 @@ impl Counts {
     /// `rtgw_dropped_total{pattern,reason}`, of what was dropped before a shard; the shards count their own.
     pub fn dropped(&self, rule: RuleIx, reason: DropReason) -> u64 {
         self.dropped.get(drop_index(rule, reason)).map_or(0, load)
+    }
+
+    /// `rtgw_end_to_end_seconds{source}`, in the classes of [`Bounds::BETWEEN`].
+    pub fn ages(&self, origin: Origin) -> Histogram {
+        self.ages.get(origin.index()).map_or_else(Histogram::default, |ages| Histogram {
+            counts: std::array::from_fn(|class| load(&ages.counts[class])),
+            sum: Micros(load(&ages.sum)),
+        })
+    }
+
+    /// Counts how old a publication is now that it has been handed over.
+    pub(crate) fn handed_over(&self, origin: Origin, timestamp: Timestamp) {
+        let Some(ages) = self.ages.get(origin.index()) else { return };
+        let took = age(timestamp, clock::wall());
+        ages.counts[Bounds::BETWEEN.class(took)].fetch_add(1, Ordering::Relaxed);
+        ages.sum.fetch_add(took.0, Ordering::Relaxed);
     }
 
     /// Counts a publication under the rules of its channels, each once.
@@ -95,6 +127,12 @@ impl Counts {
     }
 }
 
+/// From `then` to `now`, between nothing and [`OLDEST_MS`]: a publisher's clock may be ahead, behind or absurd.
+fn age(then: Timestamp, now: Timestamp) -> Micros {
+    let ms = now.0.saturating_sub(then.0).clamp(0, OLDEST_MS);
+    Micros(ms.unsigned_abs() * 1_000)
+}
+
 fn drop_index(rule: RuleIx, reason: DropReason) -> usize {
     usize::from(rule.0) * DropReason::ALL.len() + reason as usize
 }
@@ -106,5 +144,27 @@ fn load(cell: &AtomicU64) -> u64 {
 fn add(cells: &[AtomicU64], index: usize) {
     if let Some(cell) = cells.get(index) {
         cell.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_publishers_clock_may_say_anything() {
+        let now = Timestamp(1_700_000_000_000);
+        let of = |then| age(Timestamp(then), now);
+        assert_eq!(of(now.0 - 25), Micros(25_000));
+        assert_eq!(of(now.0 + 60_000), Micros(0));
+        assert_eq!([i64::MIN, 0].map(of), [Micros(3_600_000_000); 2]);
+        assert_eq!(of(i64::MAX), Micros(0));
+        let counts = Counts::new(1, 1);
+        for then in [i64::MIN, 0, i64::MAX] {
+            counts.handed_over(Origin::Source(0), Timestamp(then));
+        }
+        let ages = counts.ages(Origin::Source(0));
+        assert_eq!((ages.counts[0], ages.counts[CLASSES - 1], ages.sum), (1, 2, Micros(7_200_000_000)));
+        assert_eq!(counts.ages(Origin::Source(9)), Histogram::default());
     }
 }

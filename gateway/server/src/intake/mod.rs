@@ -81,7 +81,7 @@ impl Intake {
             return;
         }
         let shards = interested.iter().fold(Shards::default(), |all, (shards, _)| all.union(*shards));
-        let outgoing = Arc::new(Outgoing::new(publication, self.variants, self.clock.millis()));
+        let outgoing = Arc::new(Outgoing::new(publication, self.variants, self.clock.micros()));
         for shard in shards.iter() {
             if self.post(shard, Input::Publication(Arc::clone(&outgoing))) {
                 continue;
@@ -133,8 +133,10 @@ impl BrokerSink for Intake {
 
 impl SourceSink for Intake {
     fn publication(&self, source: u16, rules: &[RuleIx], publication: Publication) {
-        self.counts.published(Origin::Source(source), rules.iter().copied());
+        let (origin, timestamp) = (Origin::Source(source), publication.timestamp);
+        self.counts.published(origin, rules.iter().copied());
         self.deliver(publication);
+        self.counts.handed_over(origin, timestamp);
     }
 
     fn gap(&self, scope: GapScope, reason: GapReason) {

@@ -1,5 +1,7 @@
 //! The table of all metrics: their names are a contract with dashboards, alerts and the autoscaler.
 
+use rtgw_model::{CloseCode, CloseReason};
+
 use super::scrape::{Samples, Scrape};
 
 /// Kinds of metrics.
@@ -9,6 +11,8 @@ pub(super) enum Kind {
     Counter,
     /// Goes up and down.
     Gauge,
+    /// Counts what took so long or less, in seconds.
+    Histogram,
     /// Says something by its labels.
     Info,
 }
@@ -18,6 +22,7 @@ impl Kind {
         match self {
             Self::Counter => "counter",
             Self::Gauge => "gauge",
+            Self::Histogram => "histogram",
             Self::Info => "info",
         }
     }
@@ -26,7 +31,7 @@ impl Kind {
     fn suffix(self) -> &'static str {
         match self {
             Self::Counter => "_total",
-            Self::Gauge => "",
+            Self::Gauge | Self::Histogram => "",
             Self::Info => "_info",
         }
     }
@@ -67,6 +72,15 @@ const fn gauge(
     Metric { name, kind: Kind::Gauge, labels, help, read }
 }
 
+const fn histogram(
+    name: &'static str,
+    labels: &'static [&'static str],
+    help: &'static str,
+    read: fn(&Scrape, &mut Samples),
+) -> Metric {
+    Metric { name, kind: Kind::Histogram, labels, help, read }
+}
+
 /// Every metric, in the order of the page.
 pub(super) const CATALOG: &[Metric] = &[
     gauge("rtgw_connections", &["endpoint"], "Open connections", |scrape, out| {
@@ -84,7 +98,7 @@ pub(super) const CATALOG: &[Metric] = &[
     counter(
         "rtgw_closes_total",
         &["endpoint", "code", "reason"],
-        "Ended connections; the reason is server, client or lost, the code 0 where none was seen and 4999 for a client's own",
+        "Ended connections; the reason is one of the table below, the code 0 where none was seen and 4999 for a client's own",
         Scrape::closes,
     ),
     gauge("rtgw_subscriptions", &["pattern"], "Held subscriptions", |scrape, out| {
@@ -125,6 +139,19 @@ pub(super) const CATALOG: &[Metric] = &[
     gauge("rtgw_outbound_bytes", &[], "Bytes that wait for sockets which take none", |scrape, out| {
         out.add([], scrape.total(|report| report.counters.outbound_bytes));
     }),
+    histogram(
+        "rtgw_fanout_seconds",
+        &["pattern"],
+        "From hearing a publication to having written it to the sockets of one I/O shard, full ones excepted; once per shard",
+        Scrape::fan_out,
+    ),
+    histogram(
+        "rtgw_end_to_end_seconds",
+        &["source"],
+        "Age of publications when they reach the I/O shards (for api and client: the broker), from the timestamp that the publisher \
+         gave or a source's mapping found, else from when this pod heard it; clocks that disagree count between 0 and 1 h",
+        Scrape::ages,
+    ),
     gauge("rtgw_broker_up", &["shard"], "1 while the broker carries probes", |scrape, out| {
         out.add(["0"], u64::from(scrape.broker_up));
     }),
@@ -196,6 +223,12 @@ pub(super) fn reference() -> String {
             labels.join(", "),
             metric.help
         );
+    }
+    page += "\n## Reasons of `rtgw_closes_total`\n\n| reason | usual codes | meaning |\n|---|---|---|\n";
+    for reason in CloseReason::ALL {
+        let codes = CloseCode::ALL.iter().filter(|code| code.usual_reason() == *reason);
+        let codes: Vec<String> = codes.map(|code| code.code().to_string()).collect();
+        page += &format!("| `{}` | {} | {} |\n", reason.as_str(), codes.join(", "), reason.meaning());
     }
     page
 }

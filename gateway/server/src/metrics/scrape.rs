@@ -8,7 +8,7 @@ use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, MetricEncoder, NoLabelSet};
 use prometheus_client::metrics::MetricType;
 use rtgw_config::checked::Checked;
-use rtgw_model::RuleIx;
+use rtgw_model::{Bounds, Histogram, Micros, RuleIx};
 
 use super::catalog::{CATALOG, Kind, Metric};
 use super::process::Process;
@@ -65,6 +65,7 @@ pub(super) struct Samples(Vec<(Vec<String>, Value)>);
 pub(super) enum Value {
     Whole(u64),
     Real(f64),
+    Spread(Histogram, &'static Bounds),
 }
 
 impl From<u64> for Value {
@@ -124,6 +125,30 @@ impl Scrape {
         }
     }
 
+    pub(super) fn fan_out(&self, out: &mut Samples) {
+        for (rule, pattern) in self.names.patterns.iter().enumerate() {
+            let mut all = Histogram::default();
+            self.reports
+                .iter()
+                .filter_map(|report| report.counters.fan_out.get(rule))
+                .for_each(|of| all.add(of));
+            out.add([pattern], Value::Spread(all, &Bounds::INSIDE));
+        }
+    }
+
+    pub(super) fn ages(&self, out: &mut Samples) {
+        for (source, origin) in self.origins() {
+            out.add([source], Value::Spread(self.counts.ages(origin), &Bounds::BETWEEN));
+        }
+    }
+
+    /// Every value of the label `source`.
+    fn origins(&self) -> impl Iterator<Item = (&str, Origin)> {
+        let sources = self.names.sources.iter().zip(0_u16..);
+        let sources = sources.map(|(name, index)| (name.as_str(), Origin::Source(index)));
+        [("api", Origin::Api), ("client", Origin::Client)].into_iter().chain(sources)
+    }
+
     pub(super) fn total(&self, of: fn(&ShardReport) -> u64) -> u64 {
         self.reports.iter().map(of).sum()
     }
@@ -148,10 +173,7 @@ impl Scrape {
     }
 
     pub(super) fn publications(&self, out: &mut Samples) {
-        let sources = self.names.sources.iter().zip(0_u16..);
-        let sources = sources.map(|(name, index)| (name.as_str(), Origin::Source(index)));
-        for (source, origin) in [("api", Origin::Api), ("client", Origin::Client)].into_iter().chain(sources)
-        {
+        for (source, origin) in self.origins() {
             for (pattern, rule) in self.names.patterns.iter().zip(0_u16..) {
                 out.add([source, pattern], self.counts.publications(origin, RuleIx(rule)));
             }
@@ -216,6 +238,7 @@ impl Collector for Scrape {
             let kind = match metric.kind {
                 Kind::Counter => MetricType::Counter,
                 Kind::Gauge => MetricType::Gauge,
+                Kind::Histogram => MetricType::Histogram,
                 Kind::Info => MetricType::Info,
             };
             let described = encoder.encode_descriptor(metric.registered_name(), metric.help, None, kind)?;
@@ -242,9 +265,23 @@ fn write(metric: &Metric, samples: &Samples, mut encoder: MetricEncoder<'_>) -> 
 
 fn write_value(kind: Kind, value: Value, encoder: &mut MetricEncoder<'_>) -> Result<(), std::fmt::Error> {
     match (kind, value) {
+        (_, Value::Spread(histogram, bounds)) => write_histogram(&histogram, bounds, encoder),
         (Kind::Counter, Value::Whole(value)) => encoder.encode_counter::<NoLabelSet, _, u64>(&value, None),
         (Kind::Counter, Value::Real(value)) => encoder.encode_counter::<NoLabelSet, _, u64>(&value, None),
         (_, Value::Whole(value)) => encoder.encode_gauge(&value),
         (_, Value::Real(value)) => encoder.encode_gauge(&value),
     }
+}
+
+fn write_histogram(
+    histogram: &Histogram,
+    bounds: &Bounds,
+    encoder: &mut MetricEncoder<'_>,
+) -> Result<(), std::fmt::Error> {
+    let seconds = |Micros(micros): Micros| micros as f64 / 1e6;
+    let ends = bounds.0.iter().copied().map(seconds).chain([f64::INFINITY]);
+    // The encoder adds the classes up.
+    let buckets: Vec<(f64, u64)> = ends.zip(histogram.counts).collect();
+    let count = histogram.counts.iter().sum();
+    encoder.encode_histogram::<NoLabelSet>(seconds(histogram.sum), count, &buckets, None)
 }

@@ -2,7 +2,7 @@
 
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
-use rtgw_model::{Millis, Now, Timestamp};
+use rtgw_model::{Micros, Millis, Now, Timestamp};
 
 /// Monotonic time since one start, and the wall clock. Copies share the start, so that their readings compare.
 #[derive(Clone, Copy, Debug)]
@@ -19,6 +19,11 @@ impl Clock {
     /// Milliseconds since the start.
     pub fn millis(&self) -> Millis {
         Millis(u64::try_from(self.start.elapsed().as_millis()).unwrap_or(u64::MAX))
+    }
+
+    /// Microseconds since the start.
+    pub fn micros(&self) -> Micros {
+        Micros(u64::try_from(self.start.elapsed().as_micros()).unwrap_or(u64::MAX))
     }
 
     /// Both clocks.

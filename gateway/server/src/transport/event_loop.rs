@@ -139,6 +139,9 @@ impl EventLoop {
         // Before anything is written: who reads a greeting may publish at once, and must find the channels wanted.
         self.carry_effects();
         self.flush(now);
+        if self.hub.has_fanned_out() {
+            self.hub.written(self.clock.micros());
+        }
         // And what writing brought about.
         self.carry_effects();
         let idle = !more && self.ready.is_empty();

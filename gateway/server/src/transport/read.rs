@@ -1,6 +1,5 @@
 //! From a socket's bytes to inputs of the state machine.
 
-use std::borrow::Cow;
 use std::collections::VecDeque;
 use std::io::{ErrorKind, Read};
 use std::time::{Duration, Instant};
@@ -122,7 +121,7 @@ impl EventLoop {
         if let Some(socket) = self.sockets.get(id) {
             socket.set(Flag::Deaf, true);
         }
-        let close = Close { code: violation.code(), reason: Cow::Owned(violation.to_string()) };
+        let close = Close::new(violation.code(), violation.to_string());
         self.hub.handle(now, Input::Close(id, close));
     }
 }

@@ -14,7 +14,7 @@ use rtgw::transport::{
 use rtgw_hub::access::{Action, Asker, Rules, Verdict, ask};
 use rtgw_hub::{Answer, Ask, Grant, Input, Opening, Question};
 use rtgw_model::{
-    Admission, ChannelName, ChannelPolicy, Close, ConnectionKey, EndpointIx, Heartbeat, Millis, OutboxLimits,
+    Admission, ChannelName, ChannelPolicy, Close, ConnectionKey, EndpointIx, Heartbeat, Micros, OutboxLimits,
     Outgoing, Principal, Publication, RuleIx, Timestamp, Variant,
 };
 use rtgw_protocol::json::Envelope;
@@ -269,7 +269,7 @@ impl Rig {
             priority: None,
             except: None,
         };
-        ShardInput::Hub(Input::Publication(Arc::new(Outgoing::new(publication, self.variants, Millis(0)))))
+        ShardInput::Hub(Input::Publication(Arc::new(Outgoing::new(publication, self.variants, Micros(0)))))
     }
 
     pub fn publish(&self, channel: &str, data: impl Into<Bytes>) {
