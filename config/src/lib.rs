@@ -15,6 +15,7 @@ pub mod shape;
 pub mod suggest;
 pub mod template;
 mod unbuilt;
+pub mod url;
 pub mod yaml;
 
 pub use check::{Accepted, check};

@@ -15,6 +15,7 @@ pub mod intake;
 pub mod limits;
 pub mod manifests;
 pub mod metrics;
+pub mod outbound;
 pub mod pace;
 pub mod publishing;
 pub mod questions;
