@@ -55,12 +55,12 @@ impl HttpUrl {
         match host.parse::<IpAddr>() {
             Ok(ip) if !may_reach(host, ip) => {
                 let hint = "link-local addresses and those of cloud machines' own data are never asked";
-                return Err(BadUrl { message: "names a machine that is never asked", hint });
+                Err(BadUrl { message: "names a machine that is never asked", hint })
             }
             _ if scheme == "http" && !is_near(host) => {
                 let hint = "write https://; http:// is for names without a dot, those that end with .svc or \
                             .svc.cluster.local, and localhost";
-                return Err(BadUrl { message: "would send secrets in the clear", hint });
+                Err(BadUrl { message: "would send secrets in the clear", hint })
             }
             _ => Ok(Self(text.to_owned())),
         }
@@ -120,7 +120,8 @@ fn is_near(host: &str) -> bool {
 
 /// Whether `host` is this machine by its very name.
 fn names_this_machine(host: &str) -> bool {
-    host.eq_ignore_ascii_case("localhost") || host.parse().is_ok_and(|ip: IpAddr| ip.to_canonical().is_loopback())
+    host.eq_ignore_ascii_case("localhost")
+        || host.parse().is_ok_and(|ip: IpAddr| ip.to_canonical().is_loopback())
 }
 
 /// Whether a request to `host` may go to `ip`, one of its addresses. Asked with every connection, because names can be made to

@@ -39,7 +39,9 @@ pub(super) enum ConnectError {
     Forbidden,
     #[error("{0}")]
     Connect(io::Error),
-    #[error("the system has no certificates to trust: install ca-certificates, or name a file in SSL_CERT_FILE")]
+    #[error(
+        "the system has no certificates to trust: install ca-certificates, or name a file in SSL_CERT_FILE"
+    )]
     NoRoots,
     #[error("TLS: {0}")]
     Tls(io::Error),
@@ -72,7 +74,9 @@ impl Connector {
 }
 
 fn resolve(host: String) -> Resolved {
-    Box::pin(async move { Ok(tokio::net::lookup_host((host, 0)).await?.map(|address| address.ip()).collect()) })
+    Box::pin(
+        async move { Ok(tokio::net::lookup_host((host, 0)).await?.map(|address| address.ip()).collect()) },
+    )
 }
 
 impl Service<Uri> for Connector {
@@ -177,7 +181,11 @@ impl Read for Stream {
 }
 
 impl Write for Stream {
-    fn poll_write(mut self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
         Pin::new(&mut self.0).poll_write(context, bytes)
     }
 

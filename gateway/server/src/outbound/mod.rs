@@ -44,7 +44,9 @@ pub enum OutboundError {
     #[error("cannot connect: {0}")]
     Connect(String),
     /// The name leads to an address that is never asked.
-    #[error("the name leads to an address that is never asked: link-local, this machine, or a cloud machine's own data")]
+    #[error(
+        "the name leads to an address that is never asked: link-local, this machine, or a cloud machine's own data"
+    )]
     Forbidden,
     /// An answer that is no success.
     #[error("answered with status {0} (redirects are not followed)")]
@@ -160,7 +162,9 @@ impl Outbound {
             }
             match body {
                 Ok(body) => Ok(body.to_bytes()),
-                Err(error) if error.is::<http_body_util::LengthLimitError>() => Err(OutboundError::TooLarge(most)),
+                Err(error) if error.is::<http_body_util::LengthLimitError>() => {
+                    Err(OutboundError::TooLarge(most))
+                }
                 Err(error) => Err(OutboundError::Broken(error.to_string())),
             }
         };

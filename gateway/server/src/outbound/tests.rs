@@ -41,7 +41,10 @@ impl Drop for Server {
 
 /// A whole answer.
 pub(crate) fn answer(status: &str, body: &str) -> String {
-    format!("HTTP/1.1 {status}\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n{body}", body.len())
+    format!(
+        "HTTP/1.1 {status}\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n{body}",
+        body.len()
+    )
 }
 
 impl Server {
@@ -107,7 +110,8 @@ async fn serve(mut stream: impl AsyncRead + AsyncWrite + Unpin, seen: &Seen, rep
             }
         };
         let head = String::from_utf8(bytes[..end].to_vec()).unwrap().to_ascii_lowercase();
-        let length = head.lines().find_map(|line| line.strip_prefix("content-length: ")?.parse().ok()).unwrap_or(0);
+        let length =
+            head.lines().find_map(|line| line.strip_prefix("content-length: ")?.parse().ok()).unwrap_or(0);
         while bytes.len() < end + length {
             if stream.read_buf(&mut bytes).await.unwrap_or(0) == 0 {
                 return;
@@ -129,7 +133,8 @@ async fn serve(mut stream: impl AsyncRead + AsyncWrite + Unpin, seen: &Seen, rep
 
 #[tokio::test]
 async fn answers_come_and_connections_are_kept() {
-    let server = Server::start(|count, _, _| async move { answer("200 OK", &format!("{{\"n\":{count}}}")) }).await;
+    let server =
+        Server::start(|count, _, _| async move { answer("200 OK", &format!("{{\"n\":{count}}}")) }).await;
     let (outbound, target) = (Outbound::new(), Target::new(&server.url("/a?b=c"), 4));
     assert_eq!(outbound.get(&target, SOON, 100).await.unwrap(), r#"{"n":1}"#);
     let body = Bytes::from_static(b"{}");
@@ -169,10 +174,15 @@ async fn bad_answers_are_told_apart() {
         let path = head.split(' ').nth(1).unwrap().to_owned();
         async move {
             match path.as_str() {
-                "/redirect" => "HTTP/1.1 302 Found\r\nlocation: /else\r\ncontent-length: 0\r\n\r\n".to_owned(),
+                "/redirect" => {
+                    "HTTP/1.1 302 Found\r\nlocation: /else\r\ncontent-length: 0\r\n\r\n".to_owned()
+                }
                 "/refused" => answer("401 Unauthorized", "{}"),
                 "/long" => answer("200 OK", &"x".repeat(101)),
-                "/endless" => format!("HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n80\r\n{}\r\n", "x".repeat(128)),
+                "/endless" => format!(
+                    "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n80\r\n{}\r\n",
+                    "x".repeat(128)
+                ),
                 "/head" => format!("HTTP/1.1 200 OK\r\nx: {}\r\n\r\n", "x".repeat(2 * HEAD_BYTES)),
                 "/silent" => std::future::pending().await,
                 "/half" => "HTTP/1.1 200 OK\r\ncontent-length: 10\r\n\r\nx".to_owned(),
