@@ -225,6 +225,7 @@ async fn what_is_too_much_is_refused_at_once() {
     assert!(!all.contains(&Err(OutboundError::Timeout(Duration::ZERO))));
 }
 
+#[expect(clippy::needless_pass_by_value, reason = "as the system's own is called")]
 fn of_the_test(host: String) -> Pin<Box<dyn Future<Output = std::io::Result<Vec<IpAddr>>> + Send>> {
     let ip: Vec<IpAddr> = match host.as_str() {
         "id.example.com" => vec!["169.254.169.254".parse().unwrap(), "::1".parse().unwrap()],
