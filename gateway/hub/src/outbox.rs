@@ -299,6 +299,11 @@ impl Outboxes {
         verdict
     }
 
+    /// Bytes of a frame that the socket at `slot` has the beginning of: they come before all else.
+    pub(crate) fn begun(&self, slot: u32) -> usize {
+        self.slots[slot as usize].blocked.as_ref().map_or(0, |blocked| blocked.rest.len())
+    }
+
     /// Bytes that wait for the socket at `slot`, beyond this turn.
     pub(crate) fn waiting_bytes(&self, slot: u32) -> usize {
         self.slots[slot as usize].blocked.as_ref().map_or(0, |blocked| blocked.bytes)

@@ -21,6 +21,7 @@ pub(crate) const WAITING_COMMANDS: usize = 32;
 pub(crate) struct Profile {
     pub(crate) endpoint: EndpointIx,
     pub(crate) variant: Variant,
+    pub(crate) batch: bool,
     pub(crate) heartbeat: Heartbeat,
     pub(crate) outbox: OutboxLimits,
     pub(crate) rate: Option<InboundRate>,
@@ -32,6 +33,7 @@ impl Profile {
         Self {
             endpoint: admission.endpoint,
             variant: admission.variant,
+            batch: admission.batch,
             heartbeat: admission.heartbeat,
             outbox: admission.outbox,
             rate: admission.rate,

@@ -165,7 +165,13 @@ impl Shard {
         if session.generation != connection.generation {
             return Fill::Empty;
         }
-        let fill = self.outboxes.fill(connection.slot, cork, &mut session.sequence, &*self.encoder);
+        let batch = self.profiles[usize::from(session.profile)].batch;
+        // What a socket left of an earlier frame goes first and stays as it is.
+        let begun = if batch { self.outboxes.begun(connection.slot) } else { 0 };
+        let mut fill = self.outboxes.fill(connection.slot, cork, &mut session.sequence, &*self.encoder);
+        if batch {
+            fill = join(&*self.encoder, fill, cork, begun);
+        }
         match fill {
             Fill::Finished => self.forget(connection.slot),
             Fill::Empty if session.paused => self.resume(connection.slot),
@@ -348,4 +354,18 @@ impl Shard {
             self.leave(slot, at);
         }
     }
+}
+
+/// Joins the messages that one write carries, behind the `begun` bytes of an earlier frame.
+fn join(encoder: &dyn Encoder, fill: Fill, cork: &mut Vec<u8>, begun: usize) -> Fill {
+    match fill {
+        Fill::Cork => encoder.join(cork, begun),
+        Fill::Direct(frame) if begun == 0 && encoder.joins_alone(&frame) => {
+            cork.extend_from_slice(&frame);
+            encoder.join(cork, 0);
+            return Fill::Cork;
+        }
+        _ => {}
+    }
+    fill
 }

@@ -40,6 +40,7 @@ fn open(shard: &mut Shard, outbox: OutboxLimits) -> ConnectionId {
         key: ConnectionKey(0),
         endpoint: EndpointIx(0),
         variant: Variant(0),
+        batch: false,
         principal,
         greeting: None,
         heartbeat: Heartbeat { interval_ms: 25_000, timeout_ms: 60_000, idle_ms: 0 },

@@ -15,6 +15,8 @@ pub struct Admission {
     pub endpoint: EndpointIx,
     /// How its bytes are encoded.
     pub variant: Variant,
+    /// It takes several messages in one frame: what goes out in one write is joined.
+    pub batch: bool,
     /// Who it is.
     pub principal: Arc<Principal>,
     /// The first message: a complete payload; absent where the endpoint greets nobody.

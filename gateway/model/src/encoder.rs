@@ -27,6 +27,13 @@ pub trait Encoder: Send + Sync {
     /// Appends `frame`, a shared frame of a variant that [`Encoder::numbers`], with `seq` spliced in.
     fn splice(&self, variant: Variant, frame: &[u8], seq: u64, out: &mut Vec<u8>);
 
+    /// Joins the whole frames in `frames[from..]`, where they are messages that may share one, for a connection with
+    /// [`crate::Admission::batch`].
+    fn join(&self, frames: &mut Vec<u8>, from: usize);
+
+    /// Whether such a connection would misread this whole frame when it comes as it is.
+    fn joins_alone(&self, frame: &[u8]) -> bool;
+
     /// A message to one connection.
     fn message(&self, variant: Variant, message: &Message) -> Bytes;
 

@@ -1,6 +1,8 @@
 //! The wires: bytes to intents and events to bytes, without I/O. One folder per wire; knows only the model.
 //!
 //! - [`json`] reads commands and writes publications, messages and greetings as JSON.
+//! - [`msgpack`] carries the same objects as MessagePack.
+//! - [`batch`] joins what goes out in one write.
 //! - [`websocket`] makes and takes apart frames.
 //! - [`wires`] puts the two together: [`wires::Wires`] is the [`rtgw_model::Encoder`] that the hub is given.
 //!
@@ -28,6 +30,8 @@
 //! # Ok::<(), rtgw_protocol::wires::TooManyVariants>(())
 //! ```
 
+pub mod batch;
 pub mod json;
+pub mod msgpack;
 pub mod websocket;
 pub mod wires;

@@ -7,15 +7,21 @@ use crate::json::{self, Envelope};
 use crate::websocket::close::encode_payload;
 use crate::websocket::deflate::{Window, compress};
 use crate::websocket::frame::{OpCode, encode, encode_header, header_len};
+use crate::{batch, msgpack};
 
 /// Most variants of one configuration.
 pub const VARIANTS: usize = 255;
+
+/// The key of a spliced number in MessagePack.
+const SEQ: &[u8] = b"\xA3seq";
 
 /// A wire as far as encoding goes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Protocol {
     /// One JSON object per text frame.
     Json,
+    /// The same object as MessagePack, one per binary frame.
+    MessagePack,
     /// Every message comes back.
     Echo,
 }
@@ -108,7 +114,10 @@ impl Encoder for Wires {
         let spec = self.spec(variant);
         let mut payload = Vec::with_capacity(publication.data.len() + publication.event.len() + 128);
         json::publication(spec.envelope, spec.metadata, publication, channel, &mut payload);
-        data_frame(OpCode::Text, spec.compression, &payload)
+        match spec.protocol {
+            Protocol::MessagePack => data_frame(OpCode::Binary, spec.compression, &packed(&payload)),
+            Protocol::Json | Protocol::Echo => data_frame(OpCode::Text, spec.compression, &payload),
+        }
     }
 
     fn shows_channel(&self, variant: Variant) -> bool {
@@ -119,16 +128,27 @@ impl Encoder for Wires {
         self.spec(variant).seq
     }
 
-    fn splice(&self, _variant: Variant, frame: &[u8], seq: u64, out: &mut Vec<u8>) {
+    fn splice(&self, variant: Variant, frame: &[u8], seq: u64, out: &mut Vec<u8>) {
         let payload = match frame.get(1) {
             Some(126) => frame.get(4..),
             Some(127) => frame.get(10..),
             _ => frame.get(2..),
         };
-        let Some((b'}', object)) = payload.and_then(<[u8]>::split_last) else {
-            // Not a frame of a numbered variant: better unnumbered than torn.
-            return out.extend_from_slice(frame);
-        };
+        // Not a frame of a numbered variant: better unnumbered than torn.
+        let torn = |out: &mut Vec<u8>| out.extend_from_slice(frame);
+        if self.spec(variant).protocol == Protocol::MessagePack {
+            let Some((map @ 0x80..=0x8E, members)) = payload.and_then(<[u8]>::split_first) else {
+                return torn(out);
+            };
+            let mut number = Vec::with_capacity(9);
+            msgpack::unsigned(seq, &mut number);
+            encode_header(OpCode::Binary, false, 1 + members.len() + SEQ.len() + number.len(), out);
+            out.push(map + 1);
+            out.extend_from_slice(members);
+            out.extend_from_slice(SEQ);
+            return out.extend_from_slice(&number);
+        }
+        let Some((b'}', object)) = payload.and_then(<[u8]>::split_last) else { return torn(out) };
         let mut digits = itoa::Buffer::new();
         let digits = digits.format(seq);
         let tail = b",\"seq\":".len() + digits.len() + 1;
@@ -148,7 +168,18 @@ impl Encoder for Wires {
         }
         let mut payload = Vec::with_capacity(192);
         json::message(spec.envelope, message, &mut payload);
-        data_frame(OpCode::Text, None, &payload)
+        match spec.protocol {
+            Protocol::MessagePack => data_frame(OpCode::Binary, None, &packed(&payload)),
+            Protocol::Json | Protocol::Echo => data_frame(OpCode::Text, None, &payload),
+        }
+    }
+
+    fn join(&self, frames: &mut Vec<u8>, from: usize) {
+        batch::join(frames, from);
+    }
+
+    fn joins_alone(&self, frame: &[u8]) -> bool {
+        batch::is_ambiguous(frame)
     }
 
     fn ping(&self, _variant: Variant) -> Bytes {
@@ -163,6 +194,13 @@ impl Encoder for Wires {
     fn close(&self, _variant: Variant, close: &Close) -> Bytes {
         whole(OpCode::Close, false, &encode_payload(close.code.code(), &close.reason))
     }
+}
+
+/// A JSON object as MessagePack.
+fn packed(object: &[u8]) -> Vec<u8> {
+    let mut packed = Vec::with_capacity(object.len());
+    msgpack::from_json(object, &mut packed);
+    packed
 }
 
 /// A data frame, compressed where that was negotiated, is worth it and makes it shorter.

@@ -136,10 +136,55 @@ fn a_client_of_our_protocol_is_refused_by_a_close_that_arrives() {
     assert_eq!((code, reason.as_str()), (4401, "token_missing"));
     assert!(client.rest().is_empty());
     let mut client = rig.client();
+    client.shake("/ws", &["Sec-WebSocket-Protocol: rtgw.msgpack.v1"]);
+    assert_eq!(client.answer().header("sec-websocket-protocol"), Some("rtgw.msgpack.v1"));
+    assert_eq!(client.close().0, 4401);
+    let mut client = rig.client();
     client.shake("/ws", &["Sec-WebSocket-Protocol: rtgw.json.v1", "Origin: https://evil.test"]);
     assert_eq!(client.answer().status, 101);
     assert_eq!(client.close().0, 4403);
     assert!(rig.adopted_nothing());
+}
+
+#[test]
+fn the_subprotocol_and_the_query_decide_how_a_shard_speaks() {
+    let rig = Rig::new(&OPEN.replace("path: /ws,", "path: /ws, compression: {mode: Shared},"));
+    let deflate = "Sec-WebSocket-Extensions: permessage-deflate";
+    let shaken = |path: &str, protocol: &str| {
+        let answer = rig.client().shake(path, &[deflate, protocol]).answer();
+        assert_eq!(answer.status, 101);
+        let handoff = rig.next_handoff();
+        let chosen = answer.header("sec-websocket-protocol").map(str::to_owned);
+        let compressed = answer.header("sec-websocket-extensions").is_some();
+        assert_eq!(handoff.deflate, compressed);
+        (
+            chosen,
+            handoff.protocol,
+            handoff.opening.admission.batch,
+            compressed,
+            handoff.opening.admission.variant,
+        )
+    };
+    let json = "Sec-WebSocket-Protocol: rtgw.json.v1, rtgw.msgpack.v1";
+    let msgpack = "Sec-WebSocket-Protocol: bearer, t, rtgw.msgpack.v1, rtgw.json.v1";
+    let (chosen, protocol, batch, compressed, text) = shaken("/ws", json);
+    assert_eq!(chosen.as_deref(), Some("rtgw.json.v1"));
+    assert_eq!((protocol, batch, compressed), (SocketProtocol::Json, false, true));
+    let (chosen, protocol, batch, compressed, packed) = shaken("/ws?batch=1", msgpack);
+    assert_eq!(chosen.as_deref(), Some("rtgw.msgpack.v1"));
+    assert_eq!((protocol, batch, compressed), (SocketProtocol::MessagePack, false, true));
+    assert_ne!(text, packed);
+    let (_, protocol, batch, compressed, plain) = shaken("/ws?a=b&batch=1", json);
+    assert_eq!((protocol, batch, compressed), (SocketProtocol::Json, true, false));
+    // Whoever takes batches shares the bytes of those who take none.
+    assert_eq!(plain, {
+        rig.client().shake("/ws", &[]).answer();
+        rig.next_handoff().opening.admission.variant
+    });
+    for path in ["/ws", "/ws?batch=0", "/ws?batch=11", "/ws?xbatch=1", "/ws?batch"] {
+        assert!(!shaken(path, json).2, "{path}");
+    }
+    assert!(!shaken("/ws?batch=1", "Sec-WebSocket-Protocol: bearer, t").2);
 }
 
 #[test]

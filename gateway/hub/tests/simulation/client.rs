@@ -31,11 +31,15 @@ pub(crate) struct Client {
     pub(crate) heard: BTreeSet<u64>,
     pub(crate) gaps: u64,
     pub(crate) numbered: bool,
+    /// Joined writes that it heard.
+    pub(crate) joined: u64,
+    /// It asked for several messages in one frame.
+    batch: bool,
     subscribed: BTreeSet<u64>,
 }
 
 impl Client {
-    pub(crate) fn new(id: ConnectionId, numbered: bool) -> Self {
+    pub(crate) fn new(id: ConnectionId, numbered: bool, batch: bool) -> Self {
         Self {
             id,
             received: Vec::new(),
@@ -50,6 +54,8 @@ impl Client {
             heard: BTreeSet::new(),
             gaps: 0,
             numbered,
+            joined: 0,
+            batch,
             subscribed: BTreeSet::new(),
         }
     }
@@ -75,7 +81,14 @@ impl Client {
             let line = String::from_utf8(self.received[self.parsed..self.parsed + end].to_vec()).unwrap();
             self.parsed += end + 1;
             assert_eq!(self.close_code, None, "seed {seed}: {line:?} behind the close frame");
-            self.line(seed, &line);
+            let line = match line.strip_prefix('+') {
+                Some(line) if self.batch => {
+                    self.joined += 1;
+                    line
+                }
+                _ => &line,
+            };
+            self.line(seed, line);
         }
     }
 

@@ -34,6 +34,19 @@ impl Encoder for Lines {
         out.extend_from_slice(format!(" seq {seq}\n").as_bytes());
     }
 
+    fn join(&self, frames: &mut Vec<u8>, from: usize) {
+        // A mark before what is joined: the client finds it inside a line where `from` is wrong.
+        let lines = frames.split_off(from);
+        if !lines.is_empty() {
+            frames.extend_from_slice(b"+");
+            frames.extend_from_slice(&lines);
+        }
+    }
+
+    fn joins_alone(&self, frame: &[u8]) -> bool {
+        frame.starts_with(b"pub")
+    }
+
     fn message(&self, _: Variant, message: &Message) -> Bytes {
         let id = message.reply_to.as_deref().unwrap_or("-");
         let text = match &message.event {

@@ -39,6 +39,7 @@ impl Rules for Manifest {
 pub(crate) struct Outcome {
     pub(crate) delivered: u64,
     pub(crate) slow_consumers: u64,
+    pub(crate) joined: u64,
 }
 
 pub(crate) struct World {
@@ -133,10 +134,12 @@ impl World {
 
     fn connect(&mut self) {
         let variant = Variant(self.random.u8(0..VARIANTS));
+        let batch = self.random.u8(0..4) == 0;
         let admission = Admission {
             key: ConnectionKey(self.random.u128(..)),
             endpoint: EndpointIx(0),
             variant,
+            batch,
             principal: self.principal.clone(),
             greeting: Some(Bytes::from_static(b"hello")),
             heartbeat: Heartbeat { interval_ms: 5_000, timeout_ms: 600_000, idle_ms: 0 },
@@ -152,7 +155,7 @@ impl World {
         };
         let subscribed = !auto.is_empty();
         let id = self.shard.open(self.now, Opening { admission, auto });
-        let mut client = Client::new(id, variant.0 == 2);
+        let mut client = Client::new(id, variant.0 == 2, batch);
         if subscribed {
             client.channels.insert("a".into(), Expectation { subscribed: true, ..Expectation::default() });
         }
@@ -402,9 +405,10 @@ impl World {
     }
 
     fn judge(mut self) -> Outcome {
-        let mut outcome = Outcome { delivered: 0, slow_consumers: 0 };
+        let mut outcome = Outcome { delivered: 0, slow_consumers: 0, joined: 0 };
         for client in &self.clients {
             outcome.delivered += client.heard.len() as u64;
+            outcome.joined += client.joined;
             match client.close_code {
                 Some(4430) => outcome.slow_consumers += 1,
                 Some(code) => panic!("seed {}: closed with {code}", self.seed),

@@ -3,6 +3,9 @@
 /// JSON objects in text frames.
 pub const JSON: &str = "rtgw.json.v1";
 
+/// The same objects as MessagePack in binary frames.
+pub const MSGPACK: &str = "rtgw.msgpack.v1";
+
 /// The words that announce a token as the next offered "subprotocol".
 const CREDENTIAL_WORDS: [&str; 3] = ["bearer", "authorization", "access_token"];
 

@@ -10,13 +10,13 @@ use bytes::Bytes;
 use futures_util::FutureExt;
 use rtgw_hub::Opening;
 use rtgw_model::Admission;
-use rtgw_protocol::websocket::deflate::Window;
 use tokio::net::TcpStream;
 use tokio_util::sync::CancellationToken;
 use tracing::error;
 
 use super::endpoint::Door;
 use super::public::Public;
+use super::wire::Wire;
 use crate::auth::{Admitted, ConnectRequest, Presented};
 use crate::limits;
 use crate::refusal::Refusal;
@@ -30,8 +30,8 @@ pub(super) struct Candidate<'a> {
     pub(super) public: &'a Public,
     pub(super) door: &'a Door,
     pub(super) request: &'a ConnectRequest,
-    /// The compression that was agreed.
-    pub(super) window: Option<Window>,
+    /// What was agreed.
+    pub(super) wire: Wire,
     /// Cancelled once nobody is taken any more.
     pub(super) stop: &'a CancellationToken,
 }
@@ -93,7 +93,8 @@ impl Candidate<'_> {
         let admission = Admission {
             key,
             endpoint: door.ix,
-            variant: door.variants.of(self.window),
+            variant: door.variants.of(self.wire.protocol, self.wire.window),
+            batch: self.wire.batch,
             principal,
             greeting,
             heartbeat: door.heartbeat,
@@ -104,8 +105,8 @@ impl Candidate<'_> {
         Ok(Adoption {
             inbox: Arc::clone(inbox),
             opening: Opening { admission, auto },
-            protocol: door.protocol,
-            deflate: self.window.is_some(),
+            protocol: self.wire.protocol,
+            deflate: self.wire.window.is_some(),
             message_bytes: door.message_bytes,
             permit: Box::new((place, user)),
         })

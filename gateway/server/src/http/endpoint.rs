@@ -34,7 +34,7 @@ impl Door {
     ) -> Self {
         let limits = &config.limits;
         let (protocol, subprotocols): (_, &'static [&'static str]) = match endpoint.protocol {
-            Protocol::Json => (SocketProtocol::Json, &[subprotocol::JSON]),
+            Protocol::Json => (SocketProtocol::Json, &[subprotocol::JSON, subprotocol::MSGPACK]),
             Protocol::Echo => (SocketProtocol::Echo, &[]),
         };
         Self {

@@ -12,6 +12,7 @@ mod public;
 mod response;
 mod upgrade;
 mod variants;
+mod wire;
 
 pub use accept::listen;
 pub use internal::{Internal, InternalParts};

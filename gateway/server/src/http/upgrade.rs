@@ -5,11 +5,10 @@ use std::borrow::Cow;
 use axum::body::{Body, HttpBody};
 use bytes::Bytes;
 use http::request::Parts;
-use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, StatusCode, Version};
+use http::{HeaderName, HeaderValue, Request, Response, StatusCode, Version};
 use rtgw_model::Close;
-use rtgw_protocol::websocket::handshake::{self, Accepted, Headers};
+use rtgw_protocol::websocket::handshake::{self, Accepted};
 use rtgw_protocol::websocket::{close, frame, subprotocol};
-use smallvec::SmallVec;
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 use tracing::{debug, error};
@@ -20,6 +19,7 @@ use super::endpoint::Door;
 use super::linger::linger;
 use super::public::Public;
 use super::response;
+use super::wire::{Offer, Wire};
 use crate::auth::ConnectRequest;
 use crate::refusal::Refusal;
 
@@ -42,20 +42,15 @@ pub(super) async fn upgrade(public: &Public, index: usize, request: Request<Body
         return response::refused(&admission::internal());
     };
     let count = |result| public.parts.handshakes.count(index, result);
-    let accepted = match accept(door, &parts, &body) {
+    let (accepted, wire) = match accept(door, &parts, &body) {
         Ok(accepted) => accepted,
         Err(refusal) => {
             count("bad_handshake");
             return not_a_handshake(refusal);
         }
     };
-    let candidate = Candidate {
-        public,
-        door,
-        request: &request_of(parts, index, visitor.ip),
-        window: accepted.deflate.map(|deflate| deflate.window),
-        stop: &visitor.stop,
-    };
+    let candidate =
+        Candidate { public, door, request: &request_of(parts, index, visitor.ip), wire, stop: &visitor.stop };
     match candidate.enter().await {
         Ok(adoption) => {
             count(ACCEPTED);
@@ -74,28 +69,19 @@ pub(super) async fn upgrade(public: &Public, index: usize, request: Request<Body
     }
 }
 
-fn accept(door: &Door, parts: &Parts, body: &Body) -> Result<Accepted, handshake::Refusal> {
+fn accept(door: &Door, parts: &Parts, body: &Body) -> Result<(Accepted, Wire), handshake::Refusal> {
     if !body.is_end_stream() {
         return Err(handshake::Refusal::Body);
     }
     let version = if parts.version == Version::HTTP_11 { (1, 1) } else { (1, 0) };
-    handshake::accept(parts.method.as_str(), version, &Fields(&parts.headers), door.supported)
+    let (method, query) = (parts.method.as_str(), parts.uri.query());
+    Offer { method, version, headers: &parts.headers, query }.accept(door)
 }
 
 /// What admission looks at.
 pub(super) fn request_of(parts: Parts, endpoint: usize, ip: std::net::IpAddr) -> ConnectRequest {
     let query = parts.uri.query().unwrap_or_default().to_owned();
     ConnectRequest { endpoint, headers: parts.headers, query, ip }
-}
-
-/// The header fields of a request, as the handshake reads them.
-struct Fields<'a>(&'a HeaderMap);
-
-impl Headers for Fields<'_> {
-    fn values<'a>(&'a self, name: &'static str) -> impl Iterator<Item = &'a [u8]> + Clone {
-        let values: SmallVec<[&[u8]; 4]> = self.0.get_all(name).iter().map(HeaderValue::as_bytes).collect();
-        values.into_iter()
-    }
 }
 
 fn not_a_handshake(refusal: handshake::Refusal) -> Response<Body> {

@@ -6,21 +6,33 @@ use rtgw_protocol::json;
 use rtgw_protocol::websocket::deflate::Window;
 use rtgw_protocol::wires::{self, TooManyVariants, VariantSpec, Wires};
 
+use crate::transport::SocketProtocol;
+
 /// The variants of one endpoint.
 #[derive(Clone, Copy, Debug)]
 pub struct EndpointVariants {
+    own: ByWindow,
+    msgpack: ByWindow,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct ByWindow {
     plain: Variant,
     bits12: Variant,
     bits9: Variant,
 }
 
 impl EndpointVariants {
-    /// The variant of a connection that negotiated `window`.
-    pub fn of(self, window: Option<Window>) -> Variant {
+    /// The variant of a connection that speaks `protocol` and negotiated `window`.
+    pub fn of(self, protocol: SocketProtocol, window: Option<Window>) -> Variant {
+        let variants = match protocol {
+            SocketProtocol::Json | SocketProtocol::Echo => self.own,
+            SocketProtocol::MessagePack => self.msgpack,
+        };
         match window {
-            None => self.plain,
-            Some(Window::Bits12) => self.bits12,
-            Some(Window::Bits9) => self.bits9,
+            None => variants.plain,
+            Some(Window::Bits12) => variants.bits12,
+            Some(Window::Bits9) => variants.bits9,
         }
     }
 }
@@ -32,26 +44,35 @@ impl EndpointVariants {
 pub fn variants(config: &Checked) -> Result<(Wires, Vec<EndpointVariants>), TooManyVariants> {
     let mut wires = Wires::new();
     let endpoints = config.endpoints.iter().map(|endpoint| {
-        Ok(EndpointVariants {
-            plain: wires.intern(spec(endpoint, None))?,
-            bits12: wires.intern(spec(endpoint, Some(Window::Bits12)))?,
-            bits9: wires.intern(spec(endpoint, Some(Window::Bits9)))?,
-        })
+        let own = match endpoint.protocol {
+            Protocol::Json => wires::Protocol::Json,
+            Protocol::Echo => wires::Protocol::Echo,
+        };
+        let mut by_window = |protocol| {
+            Ok(ByWindow {
+                plain: wires.intern(spec(endpoint, protocol, None))?,
+                bits12: wires.intern(spec(endpoint, protocol, Some(Window::Bits12)))?,
+                bits9: wires.intern(spec(endpoint, protocol, Some(Window::Bits9)))?,
+            })
+        };
+        let own_variants = by_window(own)?;
+        let msgpack = match endpoint.protocol {
+            Protocol::Json => by_window(wires::Protocol::MessagePack)?,
+            Protocol::Echo => own_variants,
+        };
+        Ok(EndpointVariants { own: own_variants, msgpack })
     });
     let endpoints = endpoints.collect::<Result<_, _>>()?;
     Ok((wires, endpoints))
 }
 
-fn spec(endpoint: &Endpoint, window: Option<Window>) -> VariantSpec {
+fn spec(endpoint: &Endpoint, protocol: wires::Protocol, window: Option<Window>) -> VariantSpec {
     let min_bytes = match endpoint.compression {
         Compression::None => None,
         Compression::Shared { min_bytes } => Some(min_bytes),
     };
     VariantSpec {
-        protocol: match endpoint.protocol {
-            Protocol::Json => wires::Protocol::Json,
-            Protocol::Echo => wires::Protocol::Echo,
-        },
+        protocol,
         envelope: match endpoint.envelope {
             Envelope::Typed => json::Envelope::Typed,
             Envelope::Event => json::Envelope::Event,

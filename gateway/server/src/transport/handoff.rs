@@ -32,6 +32,8 @@ pub struct Handoff {
 pub enum SocketProtocol {
     /// JSON commands in text frames.
     Json,
+    /// The same in MessagePack, in binary frames.
+    MessagePack,
     /// Every message is sent back.
     Echo,
 }

@@ -7,8 +7,8 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use rtgw_hub::{Input, Shard};
 use rtgw_model::{Close, CloseCode, ConnectionId, Intent, Now, Request};
-use rtgw_protocol::json;
 use rtgw_protocol::websocket::{Flow, Incoming, Progress, Violation};
+use rtgw_protocol::{json, msgpack};
 
 use super::event_loop::EventLoop;
 use super::handoff::SocketProtocol;
@@ -94,8 +94,8 @@ impl EventLoop {
     pub(super) fn decode(&mut self, now: Now, id: ConnectionId, bytes: Chunk<'_>) {
         let Some((socket, profile)) = self.sockets.get_with_profile(id) else { return };
         let decoder = &mut socket.decoder;
-        let mut ear =
-            Ear { hub: &mut self.hub, now, id, protocol: profile.protocol, heard: false, ending: None };
+        let (protocol, limit) = (profile.protocol, profile.rules.message_bytes);
+        let mut ear = Ear { hub: &mut self.hub, now, id, protocol, limit, heard: false, ending: None };
         let mut on = |incoming: Incoming<'_>| ear.hear(incoming);
         let outcome = match bytes {
             Chunk::New(bytes) => {
@@ -149,6 +149,8 @@ struct Ear<'a> {
     now: Now,
     id: ConnectionId,
     protocol: SocketProtocol,
+    /// Most bytes of a message.
+    limit: usize,
     /// The state machine was told something, so it knows that the client lives.
     heard: bool,
     ending: Option<Ending>,
@@ -172,15 +174,22 @@ impl Ear<'_> {
     fn message(&mut self, payload: Payload<'_>) {
         let request = match (self.protocol, payload) {
             (SocketProtocol::Json, Payload::Text(text)) => json::decode(text),
+            (SocketProtocol::MessagePack, Payload::Binary(bytes)) => msgpack::decode(bytes, self.limit),
             (SocketProtocol::Json, Payload::Binary(_)) => {
-                self.ending = Some(Ending::Ours);
-                let close = Close::new(CloseCode::UnsupportedData, "this endpoint takes text messages only");
-                return self.tell(Input::Close(self.id, close));
+                return self.unsupported("this endpoint takes text messages only");
+            }
+            (SocketProtocol::MessagePack, Payload::Text(_)) => {
+                return self.unsupported("this subprotocol has binary messages only");
             }
             (SocketProtocol::Echo, Payload::Text(text)) => Ok(echo(false, text.as_bytes())),
             (SocketProtocol::Echo, Payload::Binary(bytes)) => Ok(echo(true, bytes)),
         };
         self.tell(Input::Received(self.id, request));
+    }
+
+    fn unsupported(&mut self, why: &'static str) {
+        self.ending = Some(Ending::Ours);
+        self.tell(Input::Close(self.id, Close::new(CloseCode::UnsupportedData, why)));
     }
 
     fn tell(&mut self, input: Input) {

@@ -45,9 +45,14 @@ impl Client {
     /// The request that opens `path`.
     pub fn request(address: SocketAddr, path: &str, offer: Option<&str>) -> String {
         let offer = offer.map(|offer| format!("Sec-WebSocket-Extensions: {offer}\r\n")).unwrap_or_default();
+        Self::request_with(address, path, &offer)
+    }
+
+    /// The same with more header fields, each ended by its line's end.
+    pub fn request_with(address: SocketAddr, path: &str, more: &str) -> String {
         format!(
             "GET {path} HTTP/1.1\r\nHost: {address}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
-             Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: {KEY}\r\n{offer}\r\n"
+             Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: {KEY}\r\n{more}\r\n"
         )
     }
 
@@ -79,6 +84,11 @@ impl Client {
     /// The answer's `Sec-WebSocket-Extensions`.
     pub fn extensions(&self) -> Option<&str> {
         header(&self.head, "sec-websocket-extensions")
+    }
+
+    /// The answer's `Sec-WebSocket-Protocol`.
+    pub fn subprotocol(&self) -> Option<&str> {
+        header(&self.head, "sec-websocket-protocol")
     }
 
     /// Writes bytes as they are. The server may have ended the connection by then: what it said shows in what is read.

@@ -78,16 +78,21 @@ fn main() -> ExitCode {
     ExitCode::FAILURE
 }
 
+/// Conversations, by file.
+const SCRIPTS: [(&str, &str); 7] = [
+    ("frames", include_str!("frames.txt")),
+    ("text", include_str!("text.txt")),
+    ("json", include_str!("json.txt")),
+    ("msgpack", include_str!("msgpack.txt")),
+    ("batch", include_str!("batch.txt")),
+    ("close", include_str!("close.txt")),
+    ("deflate", include_str!("deflate.txt")),
+];
+
 fn cases(server: SocketAddr, admin: SocketAddr, process: u32) -> Vec<Case> {
     let mut cases: Vec<Case> = Vec::new();
     let mut add = |name: String, run: Box<dyn Fn() -> Result<(), Failed> + Send>| cases.push((name, run));
-    for (file, text) in [
-        ("frames", include_str!("frames.txt")),
-        ("text", include_str!("text.txt")),
-        ("json", include_str!("json.txt")),
-        ("close", include_str!("close.txt")),
-        ("deflate", include_str!("deflate.txt")),
-    ] {
+    for (file, text) in SCRIPTS {
         for case in script::parse(file, text) {
             add(case.name.clone(), Box::new(move || case.run(server)));
         }

@@ -105,6 +105,8 @@ impl Drop for Place {
 #[derive(Clone)]
 pub struct Door {
     pub protocol: SocketProtocol,
+    /// Several messages may come in one frame.
+    pub batch: bool,
     pub message_bytes: usize,
     pub outbox: OutboxLimits,
     pub heartbeat: Heartbeat,
@@ -119,6 +121,7 @@ impl Default for Door {
     fn default() -> Self {
         Self {
             protocol: SocketProtocol::Json,
+            batch: false,
             message_bytes: 64 << 10,
             outbox: OutboxLimits { bytes: 1 << 20, messages: 100_000 },
             heartbeat: Heartbeat { interval_ms: 25_000, timeout_ms: 60_000, idle_ms: 0 },
@@ -213,6 +216,7 @@ impl Rig {
             key: ConnectionKey(1),
             endpoint: EndpointIx(0),
             variant: self.variant,
+            batch: door.batch,
             principal: principal(),
             greeting: door.greeting.map(|text| Bytes::from_static(text.as_bytes())),
             heartbeat: door.heartbeat,
