@@ -35,7 +35,8 @@ impl Shard {
         let session = &mut self.sessions[slot as usize];
         if let Life::Closing(deadline) = session.life {
             if now.at >= deadline {
-                self.outboxes.abandon(slot);
+                let counters = &mut self.counters;
+                self.outboxes.abandon(slot, |rule| counters.drop(rule, "connection_lost", 1));
             }
             return;
         }

@@ -89,6 +89,8 @@ pub(crate) struct Outboxes {
     palette: Vec<Frame>,
     nodes: Vec<Node>,
     dirty: VecDeque<u32>,
+    /// The slot that [`Outboxes::next_dirty`] gave last and that may not be empty yet.
+    current: Option<u32>,
     /// Bytes held for blocked sockets.
     held: usize,
 }
@@ -106,11 +108,9 @@ impl Outboxes {
     pub(crate) fn clear(&mut self, slot: u32, mut dropped: impl FnMut(RuleIx)) {
         let Some(slot) = self.slots.get_mut(slot as usize) else { return };
         let mut at = slot.head;
-        // A socket that died while it was written leaves its list behind, and the turn's nodes may be forgotten by now.
-        while let Some(node) = self.nodes.get(at as usize) {
-            if let Some(frame) = self.palette.get(node.frame as usize) {
-                frame.rule.into_iter().for_each(&mut dropped);
-            }
+        while at != NONE {
+            let node = self.nodes[at as usize];
+            self.palette[node.frame as usize].rule.into_iter().for_each(&mut dropped);
             at = node.next;
         }
         if let Some(blocked) = slot.blocked.take() {
@@ -214,9 +214,9 @@ impl Outboxes {
         }
     }
 
-    /// Has the connection's end looked at by [`Outboxes::fill`] although its socket takes nothing.
-    pub(crate) fn abandon(&mut self, slot: u32) {
-        self.clear(slot, |_| {});
+    /// Has the connection's end looked at by [`Outboxes::fill`] although its socket takes nothing; what waits is dropped.
+    pub(crate) fn abandon(&mut self, slot: u32, dropped: impl FnMut(RuleIx)) {
+        self.clear(slot, dropped);
         self.slots[slot as usize].finish = true;
         self.mark(slot);
     }
@@ -224,13 +224,27 @@ impl Outboxes {
     /// The next slot to write. When there is none, every frame of the turn is in a socket or in a queue, and the palette is
     /// forgotten.
     pub(crate) fn next_dirty(&mut self) -> Option<u32> {
+        if let Some(left) = self.current.take() {
+            self.outlive_turn(left);
+        }
         let Some(slot) = self.dirty.pop_front() else {
             self.palette.clear();
             self.nodes.clear();
             return None;
         };
         self.slots[slot as usize].dirty = false;
+        self.current = Some(slot);
         Some(slot)
+    }
+
+    /// A socket that died while it was written leaves frames in the turn's list. Its end may be told after the turn, when the list is
+    /// gone: until then they wait in a queue, so that they can be counted as what they are, dropped.
+    fn outlive_turn(&mut self, slot: u32) {
+        if self.slots[slot as usize].head != NONE {
+            let unbounded = OutboxLimits { bytes: u32::MAX, messages: u32::MAX };
+            // Cannot overflow without bounds.
+            let _ = self.block(slot, Bytes::new(), unbounded);
+        }
     }
 
     /// Takes bytes of the outbox at `slot`; `sequence` numbers the connection's publications.

@@ -144,7 +144,8 @@ impl Shard {
         }
     }
 
-    /// The next connection with bytes to write, each once; call until `None` after every turn.
+    /// The next connection with bytes to write, each once; call until `None` after every turn. A socket that dies while it is written
+    /// is told by [`Input::Gone`], at once or after the last call.
     pub fn next_dirty(&mut self) -> Option<ConnectionId> {
         while let Some(slot) = self.outboxes.next_dirty() {
             if let Some(session) = self.sessions.get(slot as usize) {

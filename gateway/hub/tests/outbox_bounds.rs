@@ -12,8 +12,8 @@ use lines::{Lines, VARIANTS};
 use rtgw_hub::access::{Action, Asker, Rules, Verdict, ask};
 use rtgw_hub::{Fill, Input, Opening, Shard, ShardSettings, TurnBudget};
 use rtgw_model::{
-    Admission, ChannelName, ChannelPolicy, ConnectionId, ConnectionKey, EndpointIx, Heartbeat, Micros, Now,
-    OutboxLimits, Outgoing, Principal, Publication, RuleIx, Timestamp, Variant,
+    Admission, ChannelName, ChannelPolicy, ConnectionId, ConnectionKey, EndpointIx, Heartbeat, Micros,
+    Millis, Now, OutboxLimits, Outgoing, Principal, Publication, RuleIx, Timestamp, Variant,
 };
 
 struct Open(Arc<ChannelPolicy>);
@@ -142,25 +142,31 @@ fn what_a_slow_reader_lost_is_counted() {
     );
 }
 
-#[test]
-fn a_socket_that_dies_inside_a_large_turn_takes_nobody_with_it() {
+/// Publishes more than the cork buffer holds, and lets the socket of one of two connections die at its first write; its end is told
+/// when `told` says: under the walk over the dirty connections or behind it.
+fn dies_inside_a_large_turn(under_the_walk: bool) {
     let settings = ShardSettings { index: 0, endpoints: 1, rules: 1, seed: 1 };
     let mut shard = Shard::new(settings, Arc::new(Lines));
     let outbox = OutboxLimits { bytes: 1_000_000, messages: 10_000 };
     let dies = open(&mut shard, outbox);
     let healthy = open(&mut shard, outbox);
-    // More than the cork buffer holds, so that frames are left in the turn's list when the first write fails.
     for number in 1..=300 {
         publish(&mut shard, number);
     }
     let mut cork = Vec::new();
-    let mut written = 0;
+    let (mut written, mut lost) = (0, 0);
     while let Some(connection) = shard.next_dirty() {
         loop {
             cork.clear();
             match shard.fill(connection, &mut cork) {
                 Fill::Empty | Fill::Finished => break,
-                Fill::Cork | Fill::Direct(_) if connection == dies => break,
+                Fill::Cork | Fill::Direct(_) if connection == dies => {
+                    lost = cork.len() / 100;
+                    if under_the_walk {
+                        shard.handle(Now::default(), Input::Gone(dies, None));
+                    }
+                    break;
+                }
                 Fill::Cork => written += cork.len(),
                 Fill::Direct(bytes) => written += bytes.len(),
             }
@@ -168,7 +174,37 @@ fn a_socket_that_dies_inside_a_large_turn_takes_nobody_with_it() {
     }
     shard.handle(Now::default(), Input::Gone(dies, None));
     assert_eq!(written, 300 * 100);
+    assert!((1..300).contains(&lost), "{lost} in the first write");
+    // What the failed write held went the way of bytes in a kernel's buffer; the rest waited here and is counted.
+    assert_eq!(shard.counters().dropped.get(&(0, "connection_lost")), Some(&(300 - lost as u64)));
+    assert_eq!(shard.counters().outbound_bytes, 0);
     publish(&mut shard, 301);
     let got = flush(&mut shard, dies);
     assert_eq!(got, [(healthy, format!("pub {:095}\n", 301))]);
+}
+
+#[test]
+fn a_socket_that_dies_inside_a_large_turn_takes_nobody_with_it() {
+    dies_inside_a_large_turn(false);
+    dies_inside_a_large_turn(true);
+}
+
+#[test]
+fn what_a_closing_connection_never_read_is_counted() {
+    let settings = ShardSettings { index: 0, endpoints: 1, rules: 1, seed: 1 };
+    let mut shard = Shard::new(settings, Arc::new(Lines));
+    let stuck = open(&mut shard, OutboxLimits { bytes: 1_000_000, messages: 5 });
+    for number in 1..=3 {
+        publish(&mut shard, number);
+        flush(&mut shard, stuck);
+    }
+    shard.handle(Now::default(), Input::Evict { count: 1, spread_ms: 0 });
+    assert_eq!(shard.counters().closes.get(&(0, 1012, "drain")), Some(&1));
+    assert_eq!(shard.counters().dropped.get(&(0, "connection_lost")), None, "it may still read them");
+    let later = Now { at: Millis(60_000), ..Now::default() };
+    shard.tick(later);
+    assert_eq!(flush(&mut shard, stuck), []);
+    // The first is inside the socket's write.
+    assert_eq!(shard.counters().dropped.get(&(0, "connection_lost")), Some(&2));
+    assert_eq!((shard.connections(), shard.counters().outbound_bytes), (0, 0));
 }

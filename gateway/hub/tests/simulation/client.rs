@@ -23,6 +23,12 @@ pub(crate) struct Client {
     /// Bytes the socket still takes before it refuses; `None` = all.
     pub(crate) room: Option<usize>,
     pub(crate) blocked: bool,
+    /// The socket dies at this write of its next flush, counted from one.
+    pub(crate) dies_at: Option<u32>,
+    /// Bytes handed out by the shard that the socket refused: they come again.
+    unsent: usize,
+    /// Publications that the shard has handed out.
+    pub(crate) handed_out: u64,
     pub(crate) finished: bool,
     pub(crate) close_code: Option<u16>,
     pub(crate) channels: BTreeMap<String, Expectation>,
@@ -46,6 +52,9 @@ impl Client {
             parsed: 0,
             room: None,
             blocked: false,
+            dies_at: None,
+            unsent: 0,
+            handed_out: 0,
             finished: false,
             close_code: None,
             channels: BTreeMap::new(),
@@ -65,6 +74,14 @@ impl Client {
         self.subscribed.contains(&id)
     }
 
+    /// Counts the publications in what the shard handed out, but for the rest of what it handed out before.
+    pub(crate) fn count(&mut self, bytes: &[u8]) {
+        let fresh = &bytes[std::mem::take(&mut self.unsent)..];
+        // Behind the mark of a joined write, too.
+        let publication = |line: &&[u8]| line.strip_prefix(b"+").unwrap_or(line).starts_with(b"pub ");
+        self.handed_out += fresh.split(|byte| *byte == b'\n').filter(publication).count() as u64;
+    }
+
     /// Offers bytes to the socket; returns how many it took.
     pub(crate) fn write(&mut self, bytes: &[u8]) -> usize {
         let taken = self.room.map_or(bytes.len(), |room| room.min(bytes.len()));
@@ -72,6 +89,7 @@ impl Client {
             *room -= taken;
         }
         self.received.extend_from_slice(&bytes[..taken]);
+        self.unsent = bytes.len() - taken;
         taken
     }
 

@@ -25,16 +25,19 @@ fn no_seed_breaks_a_promise() {
     let mut delivered = 0;
     let mut slow = 0;
     let mut joined = 0;
+    let mut lost = 0;
     for seed in seeds() {
         let outcome = World::new(seed).run();
         delivered += outcome.delivered;
         slow += outcome.slow_consumers;
         joined += outcome.joined;
+        lost += outcome.lost;
     }
     // A simulation in which nothing happens proves nothing.
     if seeds().count() >= 100 {
         assert!(delivered > 1_000, "only {delivered} deliveries");
         assert!(slow > 10, "only {slow} slow consumers");
         assert!(joined > 1_000, "only {joined} joined writes");
+        assert!(lost > 100, "only {lost} publications lost with their sockets");
     }
 }

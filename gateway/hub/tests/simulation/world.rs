@@ -19,6 +19,10 @@ use crate::lines::{Lines, VARIANTS};
 
 const CHANNELS: [&str; 4] = ["a", "b", "c", "closed"];
 const OUTBOX: OutboxLimits = OutboxLimits { bytes: 400, messages: 12 };
+/// For worlds of large publications: several turns' worth of what is above and below the cork buffer.
+const LARGE_OUTBOX: OutboxLimits = OutboxLimits { bytes: 200_000, messages: 64 };
+/// Longest publication of such a world, with its frame; the cork buffer holds 16 KiB.
+const LARGE: usize = 20_000;
 
 struct Manifest {
     policy: Arc<ChannelPolicy>,
@@ -40,6 +44,8 @@ pub(crate) struct Outcome {
     pub(crate) delivered: u64,
     pub(crate) slow_consumers: u64,
     pub(crate) joined: u64,
+    /// Publications that waited for sockets that died.
+    pub(crate) lost: u64,
 }
 
 pub(crate) struct World {
@@ -61,6 +67,9 @@ pub(crate) struct World {
     quiet: bool,
     backlog: bool,
     budget: TurnBudget,
+    outbox: OutboxLimits,
+    /// Connections whose socket died in this turn's flush, for a loop that ends them behind it.
+    dead: Vec<ConnectionId>,
 }
 
 #[derive(Clone)]
@@ -84,8 +93,11 @@ impl World {
         };
         let mut random = Rng::with_seed(seed);
         let budget = TurnBudget { connections: random.usize(1..12), deliveries: random.usize(1..60) };
+        let outbox = if random.u8(0..4) == 0 { LARGE_OUTBOX } else { OUTBOX };
         Self {
             seed,
+            outbox,
+            dead: Vec::new(),
             random,
             now: Now::default(),
             shard: Shard::new(settings, Arc::new(Lines)),
@@ -126,7 +138,8 @@ impl World {
             70..80 => self.hinder(client),
             80..90 => self.relieve(client),
             90..93 => self.connect(),
-            93..95 => self.lose(client),
+            93..94 => self.lose(client),
+            94..95 => self.doom(client),
             95..97 => self.gap(),
             _ => self.shard.handle(self.now, Input::WirePing(self.clients[client].id, Box::from(&b"x"[..]))),
         }
@@ -143,7 +156,7 @@ impl World {
             principal: self.principal.clone(),
             greeting: Some(Bytes::from_static(b"hello")),
             heartbeat: Heartbeat { interval_ms: 5_000, timeout_ms: 600_000, idle_ms: 0 },
-            outbox: OUTBOX,
+            outbox: self.outbox,
             rate: None,
             subscriptions: 3,
         };
@@ -172,7 +185,10 @@ impl World {
         }
         let number = self.next_publication;
         self.next_publication += 1;
-        let padding = "x".repeat(self.random.usize(0..3) * 20);
+        let large = self.outbox == LARGE_OUTBOX && self.random.u8(0..3) == 0;
+        let padding =
+            if large { self.random.usize(4_000..LARGE - 100) } else { self.random.usize(0..3) * 20 };
+        let padding = "x".repeat(padding);
         for client in self.clients.iter_mut().filter(|client| !client.finished && client.close_code.is_none())
         {
             for channel in &channels {
@@ -266,6 +282,11 @@ impl World {
         }
     }
 
+    /// The socket will die inside a flush, at the first write or between two.
+    fn doom(&mut self, at: usize) {
+        self.clients[at].dies_at = Some(self.random.u32(1..4));
+    }
+
     fn gap(&mut self) {
         let scope = if self.random.bool() { GapScope::All } else { GapScope::Rules(Box::new([RuleIx(0)])) };
         self.shard.handle(self.now, Input::Gap(scope, GapReason::SourceReconnected));
@@ -288,6 +309,9 @@ impl World {
         while let Some(connection) = self.shard.next_dirty() {
             self.flush(connection, &mut cork);
         }
+        for connection in std::mem::take(&mut self.dead) {
+            self.shard.handle(self.now, Input::Gone(connection, None));
+        }
         self.effects();
         for client in &mut self.clients {
             client.read(self.seed);
@@ -296,13 +320,15 @@ impl World {
         let open = self.clients.iter().filter(|client| !client.finished).count();
         let held = self.shard.counters().outbound_bytes;
         // Each socket may hold its outbox, what one write took and the socket refused, a control frame and the close frame.
-        let most = open as u64 * (u64::from(OUTBOX.bytes) + 100 * (self.budget.deliveries as u64 * 2 + 30));
+        let frame = if self.outbox == LARGE_OUTBOX { LARGE } else { 100 };
+        let most = open as u64
+            * (u64::from(self.outbox.bytes) + frame as u64 * (self.budget.deliveries as u64 * 2 + 30));
         assert!(held <= most, "seed {}: {held} bytes held for {open} connections", self.seed);
     }
 
     fn flush(&mut self, connection: ConnectionId, cork: &mut Vec<u8>) {
         let at = self.clients.iter().position(|client| client.id == connection).unwrap();
-        loop {
+        for write in 1.. {
             cork.clear();
             let bytes = match self.shard.fill(connection, cork) {
                 Fill::Empty => return,
@@ -313,6 +339,17 @@ impl World {
                 Fill::Cork => Bytes::copy_from_slice(cork),
                 Fill::Direct(bytes) => bytes,
             };
+            self.clients[at].count(&bytes);
+            if self.clients[at].dies_at.is_some_and(|dies_at| write >= dies_at) {
+                self.clients[at].finished = true;
+                // Either kind of loop: one that ends the session at once, one that does behind the walk.
+                if self.random.bool() {
+                    self.shard.handle(self.now, Input::Gone(connection, None));
+                } else {
+                    self.dead.push(connection);
+                }
+                return;
+            }
             let taken = self.clients[at].write(&bytes);
             if taken < bytes.len() {
                 self.clients[at].blocked = true;
@@ -405,7 +442,7 @@ impl World {
     }
 
     fn judge(mut self) -> Outcome {
-        let mut outcome = Outcome { delivered: 0, slow_consumers: 0, joined: 0 };
+        let mut outcome = Outcome { delivered: 0, slow_consumers: 0, joined: 0, lost: 0 };
         for client in &self.clients {
             outcome.delivered += client.heard.len() as u64;
             outcome.joined += client.joined;
@@ -427,9 +464,20 @@ impl World {
                 }
             }
         }
+        let handed_out: u64 = self.clients.iter().map(|client| client.handed_out).sum();
         let counters = self.shard.counters();
-        let wire: u64 = outcome.delivered;
-        assert!(counters.deliveries[0] >= wire, "seed {}: counted less than arrived", self.seed);
+        let dropped = |reason| counters.dropped.get(&(0, reason)).copied().unwrap_or(0);
+        let (lost, slow) = (dropped("connection_lost"), dropped("slow_consumer"));
+        // What was put into an outbox was handed out, or is counted as dropped; the slow ones' drops are partly of what did not go in.
+        let accounted = handed_out + lost;
+        let delivered = counters.deliveries[0];
+        assert!(
+            accounted <= delivered && delivered <= accounted + slow && (slow > 0 || delivered == accounted),
+            "seed {}: {delivered} deliveries, {handed_out} handed out, {lost} lost, {slow} for the slow",
+            self.seed
+        );
+        assert_eq!(counters.outbound_bytes, 0, "seed {}: bytes held for nobody", self.seed);
+        outcome.lost = lost;
         outcome
     }
 }
