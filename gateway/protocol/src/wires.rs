@@ -1,5 +1,8 @@
 //! Complete frames for every variant of a configuration: the [`Encoder`] that the hub is given.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
 use bytes::Bytes;
 use rtgw_model::{Close, Encoder, Event, Message, Publication, Variant};
 
@@ -71,6 +74,7 @@ pub struct TooManyVariants;
 #[derive(Clone, Debug, Default)]
 pub struct Wires {
     specs: Vec<VariantSpec>,
+    compressions: Arc<AtomicU64>,
 }
 
 impl Wires {
@@ -100,6 +104,25 @@ impl Wires {
         u8::try_from(at).ok().map(Variant)
     }
 
+    /// How often something was compressed since the start.
+    pub fn compressions(&self) -> u64 {
+        self.compressions.load(Ordering::Relaxed)
+    }
+
+    /// A data frame, compressed where that was negotiated, is worth it and makes it shorter.
+    fn data_frame(&self, opcode: OpCode, compression: Option<Compression>, payload: &[u8]) -> Bytes {
+        if let Some(Compression { window, min_bytes }) = compression
+            && payload.len() >= min_bytes
+        {
+            self.compressions.fetch_add(1, Ordering::Relaxed);
+            let body = compress(window, payload);
+            if body.len() < payload.len() {
+                return whole(opcode, true, &body);
+            }
+        }
+        whole(opcode, false, payload)
+    }
+
     fn spec(&self, variant: Variant) -> &VariantSpec {
         &self.specs[usize::from(variant.0)]
     }
@@ -115,8 +138,8 @@ impl Encoder for Wires {
         let mut payload = Vec::with_capacity(publication.data.len() + publication.event.len() + 128);
         json::publication(spec.envelope, spec.metadata, publication, channel, &mut payload);
         match spec.protocol {
-            Protocol::MessagePack => data_frame(OpCode::Binary, spec.compression, &packed(&payload)),
-            Protocol::Json | Protocol::Echo => data_frame(OpCode::Text, spec.compression, &payload),
+            Protocol::MessagePack => self.data_frame(OpCode::Binary, spec.compression, &packed(&payload)),
+            Protocol::Json | Protocol::Echo => self.data_frame(OpCode::Text, spec.compression, &payload),
         }
     }
 
@@ -164,13 +187,13 @@ impl Encoder for Wires {
         let spec = self.spec(variant);
         if let Event::Echo { binary, payload } = &message.event {
             let opcode = if *binary { OpCode::Binary } else { OpCode::Text };
-            return data_frame(opcode, spec.compression, payload);
+            return self.data_frame(opcode, spec.compression, payload);
         }
         let mut payload = Vec::with_capacity(192);
         json::message(spec.envelope, message, &mut payload);
         match spec.protocol {
-            Protocol::MessagePack => data_frame(OpCode::Binary, None, &packed(&payload)),
-            Protocol::Json | Protocol::Echo => data_frame(OpCode::Text, None, &payload),
+            Protocol::MessagePack => whole(OpCode::Binary, false, &packed(&payload)),
+            Protocol::Json | Protocol::Echo => whole(OpCode::Text, false, &payload),
         }
     }
 
@@ -201,19 +224,6 @@ fn packed(object: &[u8]) -> Vec<u8> {
     let mut packed = Vec::with_capacity(object.len());
     msgpack::from_json(object, &mut packed);
     packed
-}
-
-/// A data frame, compressed where that was negotiated, is worth it and makes it shorter.
-fn data_frame(opcode: OpCode, compression: Option<Compression>, payload: &[u8]) -> Bytes {
-    if let Some(Compression { window, min_bytes }) = compression
-        && payload.len() >= min_bytes
-    {
-        let body = compress(window, payload);
-        if body.len() < payload.len() {
-            return whole(opcode, true, &body);
-        }
-    }
-    whole(opcode, false, payload)
 }
 
 fn whole(opcode: OpCode, rsv1: bool, payload: &[u8]) -> Bytes {

@@ -3,7 +3,9 @@
 
 use bytes::Bytes;
 use flate2::{Decompress, FlushDecompress};
-use rtgw_model::{ChannelName, Close, CloseCode, Encoder, Event, Message, Publication, Timestamp, Variant};
+use rtgw_model::{
+    ChannelName, Close, CloseCode, Encoder, Event, Message, Micros, Outgoing, Publication, Timestamp, Variant,
+};
 use rtgw_protocol::json::Envelope;
 use rtgw_protocol::websocket::close::parse_payload;
 use rtgw_protocol::websocket::deflate::Window;
@@ -119,6 +121,24 @@ fn publications_are_compressed_from_the_threshold_on_and_only_when_that_helps() 
     assert_eq!(open(&wires.publication(variant, &publication(long.clone()), 0)), (0x81, long.as_bytes()));
     let (wires, variant) = raw(0);
     assert_eq!(open(&wires.publication(variant, &publication("17".to_owned()), 0)), (0x81, &b"17"[..]));
+}
+
+#[test]
+fn a_publication_is_compressed_once_for_each_window() {
+    let mut wires = Wires::new();
+    let of = |window| VariantSpec { compression: Some(Compression { window, min_bytes: 0 }), ..PLAIN };
+    let variants = [
+        wires.intern(of(Window::Bits12)).unwrap(),
+        wires.intern(of(Window::Bits9)).unwrap(),
+        wires.intern(PLAIN).unwrap(),
+    ];
+    let outgoing = Outgoing::new(publication("[0]".repeat(100)), variants.len(), Micros(0));
+    for _ in 0..1_000 {
+        for variant in variants {
+            outgoing.frame(variant, 0, &wires);
+        }
+    }
+    assert_eq!(wires.compressions(), 2);
 }
 
 #[test]

@@ -5,6 +5,7 @@
 
 mod admission;
 mod child;
+mod compression;
 mod deliveries;
 mod floor;
 mod frames;
@@ -50,6 +51,8 @@ enum Row {
     Batched,
     /// 1,000 connections on 1,000 channels.
     OwnChannels,
+    /// How often a publication is compressed.
+    Compression,
     /// TCP, upgrade and a signed token.
     Admission,
 }
@@ -69,6 +72,9 @@ impl Bench {
         }
         if wanted(Row::OwnChannels) {
             deliveries::own_channels(&self, &mut report)?;
+        }
+        if wanted(Row::Compression) {
+            compression::measure(&mut report)?;
         }
         if wanted(Row::Admission) {
             admission::measure(&self, &mut report)?;

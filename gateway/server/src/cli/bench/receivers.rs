@@ -23,13 +23,18 @@ pub(super) struct Request<'a> {
 impl Request<'_> {
     /// Connects, upgrades and waits for the answer; what is behind it stays in the socket.
     pub(super) fn open(&self) -> Result<TcpStream> {
+        self.open_with("")
+    }
+
+    /// The same with more header lines, each with its end.
+    pub(super) fn open_with(&self, headers: &str) -> Result<TcpStream> {
         let mut stream = TcpStream::connect(self.address)?;
         stream.set_nodelay(true)?;
         stream.set_read_timeout(Some(Duration::from_secs(10)))?;
         let token = self.token.map(|token| format!("Authorization: Bearer {token}\r\n")).unwrap_or_default();
         let request = format!(
             "GET {} HTTP/1.1\r\nHost: {}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
-             Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n{token}\r\n",
+             Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n{token}{headers}\r\n",
             self.path, self.address
         );
         stream.write_all(request.as_bytes())?;
