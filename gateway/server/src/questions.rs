@@ -9,12 +9,12 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use rtgw_hub::access::{self, Action, Asker};
-use rtgw_hub::{Answer, Ask, Input, Question};
+use rtgw_hub::{Answer, Ask, Grant, Input, Question};
 use rtgw_model::{ChannelName, ConnectionId, Denied, ErrorCode, PublicationId};
 use tokio::runtime::Handle;
 use tokio::sync::Semaphore;
 
-use crate::intake::Origin;
+use crate::intake::{Origin, Room};
 use crate::publishing::{Draft, Problem, Publisher};
 use crate::rules::CompiledRules;
 use crate::transport::{Clock, Inbox, ShardInput};
@@ -33,6 +33,7 @@ pub struct Questions {
 struct Parts {
     rules: Arc<CompiledRules>,
     publisher: Publisher,
+    room: Arc<Room>,
     inboxes: Vec<Arc<dyn Inbox>>,
     clock: Clock,
     publishing: Semaphore,
@@ -44,11 +45,12 @@ impl Questions {
         runtime: Handle,
         rules: Arc<CompiledRules>,
         publisher: Publisher,
+        room: Arc<Room>,
         inboxes: Vec<Arc<dyn Inbox>>,
         clock: Clock,
     ) -> Self {
         let publishing = Semaphore::new(PUBLISHING);
-        Self { runtime, parts: Arc::new(Parts { rules, publisher, inboxes, clock, publishing }) }
+        Self { runtime, parts: Arc::new(Parts { rules, publisher, room, inboxes, clock, publishing }) }
     }
 
     /// Takes a question; never waits.
@@ -76,8 +78,7 @@ impl Parts {
         match question {
             Question::Subscribe(channel) => {
                 let mut reply = Reply::new(inbox, connection, Answer::Subscribe(Err(fault())));
-                reply.answer =
-                    Some(Answer::Subscribe(access::ask(&*self.rules, Action::Subscribe, &channel, &asker)));
+                reply.answer = Some(Answer::Subscribe(self.subscribe(&channel, &asker)));
             }
             Question::Publish { channel, event, data, ephemeral } => {
                 let mut reply = Reply::new(inbox, connection, Answer::Published(Err(fault())));
@@ -85,6 +86,15 @@ impl Parts {
                 reply.answer = Some(Answer::Published(self.publish(connection, wanted, &asker).await));
             }
         }
+    }
+
+    fn subscribe(&self, channel: &str, asker: &Asker<'_>) -> Result<Grant, Denied> {
+        let grant = access::ask(&*self.rules, Action::Subscribe, channel, asker)?;
+        if self.room.has_place_for([grant.channel()]) {
+            return Ok(grant);
+        }
+        let message = "this pod carries as many channels as it may; try later";
+        Err(Denied::new(ErrorCode::NotAvailable, message))
     }
 
     async fn publish(&self, sender: ConnectionId, wanted: Wanted, asker: &Asker<'_>) -> Published {

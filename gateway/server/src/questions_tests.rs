@@ -12,7 +12,7 @@ use tokio::sync::mpsc;
 use super::*;
 use crate::broker::{Broker, BrokerSink, Generation, Memory, ProbeFuture, PublishError, PublishFuture};
 use crate::fixture::checked;
-use crate::intake::Counts;
+use crate::intake::{Counts, Intake};
 use crate::transport::InboxFull;
 
 const SPEC: &str = "\
@@ -74,7 +74,9 @@ impl Asked {
         let (send, answers) = mpsc::unbounded_channel();
         let (elsewhere, _) = mpsc::unbounded_channel();
         let inboxes: Vec<Arc<dyn Inbox>> = vec![Arc::new(Collects(elsewhere)), Arc::new(Collects(send))];
-        let questions = Questions::new(Handle::current(), rules, publisher, inboxes, Clock::start());
+        let intake = Intake::new(Vec::new(), 1, Clock::start(), Arc::new(Counts::new(0, 2))).unwrap();
+        let room = Room::new(Arc::new(intake), 1_000);
+        let questions = Questions::new(Handle::current(), rules, publisher, room, inboxes, Clock::start());
         Self { questions, answers }
     }
 

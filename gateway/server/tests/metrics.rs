@@ -179,3 +179,70 @@ async fn every_end_of_a_connection_says_why() {
     counted("silent", 4408, "heartbeat");
     drop(silent);
 }
+
+const ROOM: &str = "
+apiVersion: realtime-gateway.dev/v1alpha1
+kind: RealtimeGateway
+metadata: {name: room}
+spec:
+  endpoints:
+  - {name: ws, path: /ws, greeting: {disabled: true}}
+  - {name: own, path: /own, greeting: {disabled: true}, autoSubscribe: [{channel: 'room:{connection.query.n}'}]}
+  auth: {anonymous: Allow}
+  channels: [{pattern: 'room:{n}', subscribe: 'true'}]
+  limits: {pod: {channels: 3}}
+";
+
+#[tokio::test]
+async fn a_pod_carries_so_many_channels_and_no_more() {
+    let gateway = serve("room", ROOM, &["--shards", "2"]);
+    let held = |channels: f64| {
+        eventually("the channels are counted", || {
+            (gateway.metric("rtgw_channels", "") == channels).then_some(())
+        });
+    };
+    assert_eq!(gateway.metric("rtgw_channel_capacity", ""), 3.0);
+    let subscribe = |room: u32| json!({"type": "subscribe", "channel": format!("room:{room}")});
+    let own = Socket::open(&gateway.url("/own?n=0")).await;
+    held(1.0);
+    let mut socket = Socket::open(&gateway.url("/ws")).await;
+    for room in 1..3 {
+        socket.send(&subscribe(room)).await;
+        assert_eq!(socket.json().await["type"], "subscribed");
+    }
+    held(3.0);
+    socket.send(&subscribe(3)).await;
+    let answer = socket.json().await;
+    assert_eq!(
+        (&answer["type"], &answer["data"]["code"]),
+        (&json!("error"), &json!("not_available")),
+        "{answer}"
+    );
+    assert_eq!(answer["data"]["temporary"], true);
+    assert!(answer["data"]["message"].as_str().unwrap().contains("channels"), "{answer}");
+    // A page may be 200 ms old.
+    let refused = "type=\"subscribe\",result=\"not_available\"";
+    eventually("the refusal is counted", || {
+        (gateway.metric("rtgw_commands_total", refused) == 1.0).then_some(())
+    });
+    // A channel that the pod carries costs nothing more, on whichever shard.
+    socket.send(&subscribe(0)).await;
+    assert_eq!(socket.json().await["type"], "subscribed");
+    let _known = Socket::open(&gateway.url("/own?n=1")).await;
+    let answer = Socket::try_open(&gateway.url("/own?n=9"), &[]).await.err().expect("a refusal");
+    assert_eq!(answer.status(), 503);
+    assert!(answer.headers().contains_key("retry-after"));
+    let body = String::from_utf8(answer.into_body().unwrap()).unwrap();
+    assert!(body.contains("channels_full"), "{body}");
+    assert_eq!(gateway.metric("rtgw_handshakes_total", "endpoint=\"own\",result=\"channels_full\""), 1.0);
+    eventually("the refused one holds no place", || {
+        (gateway.metric("rtgw_connections", "") == 3.0).then_some(())
+    });
+    // Whoever leaves makes room.
+    socket.send(&json!({"type": "unsubscribe", "channel": "room:2"})).await;
+    assert_eq!(socket.json().await["type"], "unsubscribed");
+    held(2.0);
+    socket.send(&subscribe(3)).await;
+    assert_eq!(socket.json().await["type"], "subscribed");
+    drop(own);
+}

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::FutureExt;
-use rtgw_hub::Opening;
+use rtgw_hub::{Grant, Opening};
 use rtgw_model::Admission;
 use tokio::net::TcpStream;
 use tokio_util::sync::CancellationToken;
@@ -83,6 +83,10 @@ impl Candidate<'_> {
     fn adoption(&self, admitted: Admitted) -> Result<Adoption, Refusal> {
         let (parts, door) = (&self.public.parts, self.door);
         let place = parts.connections.take().ok_or_else(full)?;
+        if !parts.room.has_place_for(admitted.auto.iter().map(Grant::channel)) {
+            let message = "this pod carries as many channels as it may; try later";
+            return Err(unavailable("channels_full", message));
+        }
         // Asked after the place is taken: a drain stops the listener first and counts the places then, so it sees one of the two.
         if self.stop.is_cancelled() {
             return Err(unavailable("draining", "this pod is about to end; connect again"));

@@ -20,6 +20,7 @@ use super::pages::{self, Page};
 use super::variants::EndpointVariants;
 use super::{response, upgrade};
 use crate::auth::Admitter;
+use crate::intake::Room;
 use crate::limits::{Connections, HandshakeRate, Users};
 use crate::metrics::{Handshakes, Reports};
 use crate::readiness::Readiness;
@@ -40,6 +41,8 @@ pub struct PublicParts {
     pub reports: Arc<Reports>,
     /// The pod's places.
     pub connections: Arc<Connections>,
+    /// Its channels.
+    pub room: Arc<Room>,
     /// Who is connected.
     pub users: Arc<Users>,
     /// Counts handshakes.

@@ -8,6 +8,7 @@
 mod counts;
 mod interests;
 mod registry;
+mod room;
 #[cfg(test)]
 mod tests;
 
@@ -17,6 +18,7 @@ pub use counts::{Counts, DropReason, Origin};
 pub use interests::Interests;
 pub use registry::MAX_SHARDS;
 use registry::{Registry, Shards};
+pub use room::Room;
 use rtgw_hub::{GapScope, Input};
 use rtgw_model::{ChannelName, GapReason, Outgoing, Publication, RuleIx};
 use smallvec::SmallVec;
@@ -63,6 +65,11 @@ impl Intake {
     /// Channels with a subscriber in this pod.
     pub fn channels(&self) -> usize {
         self.registry.len()
+    }
+
+    /// Whether the channel has a subscriber in this pod.
+    fn carries(&self, channel: &ChannelName) -> bool {
+        self.registry.interested(channel).is_some()
     }
 
     /// The counts.

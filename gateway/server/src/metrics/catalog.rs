@@ -104,6 +104,16 @@ pub(super) const CATALOG: &[Metric] = &[
     gauge("rtgw_subscriptions", &["pattern"], "Held subscriptions", |scrape, out| {
         scrape.by_pattern(out, |report| &report.counters.subscriptions);
     }),
+    gauge("rtgw_channels", &[], "Channels with a subscriber in this pod", |scrape, out| {
+        out.add([], scrape.room.held() as u64);
+    }),
+    gauge(
+        "rtgw_channel_capacity",
+        &[],
+        "Channels that this pod may carry (`limits.pod.channels`); above it a subscribe is answered `not_available`, a handshake \
+         `channels_full`",
+        |scrape, out| out.add([], scrape.room.capacity() as u64),
+    ),
     counter(
         "rtgw_publications_total",
         &["source", "pattern"],
@@ -127,6 +137,12 @@ pub(super) const CATALOG: &[Metric] = &[
         &[],
         "System calls that wrote to sockets; beside deliveries it shows how much leaves together",
         |scrape, out| out.add([], scrape.reports.iter().map(|report| report.sends).sum::<u64>()),
+    ),
+    counter(
+        "rtgw_compressions_total",
+        &[],
+        "Messages compressed; a publication once for each way it is encoded, however many hear it",
+        |scrape, out| out.add([], scrape.compressions),
     ),
     counter("rtgw_commands_total", &["endpoint", "type", "result"], "Commands of clients", Scrape::commands),
     counter(

@@ -13,9 +13,10 @@ use prometheus_client::encoding::text;
 use prometheus_client::registry::Registry;
 pub use reports::Reports;
 use rtgw_config::checked::Checked;
+use rtgw_protocol::wires::Wires;
 use scrape::{Names, Scrape};
 
-use crate::intake::Counts;
+use crate::intake::{Counts, Room};
 use crate::limits::Connections;
 use crate::readiness::Readiness;
 use crate::sources::SourceStatus;
@@ -35,6 +36,10 @@ pub struct MetricsParts {
     pub connections: Arc<Connections>,
     /// What came in.
     pub counts: Arc<Counts>,
+    /// The pod's channels.
+    pub room: Arc<Room>,
+    /// The encoder.
+    pub wires: Arc<Wires>,
     /// How the sources are doing, in the order of the configuration.
     pub sources: Vec<Arc<SourceStatus>>,
     /// The pod's state.
@@ -65,6 +70,8 @@ impl Metrics {
             handshakes: self.parts.handshakes.counts(),
             counts: Arc::clone(&self.parts.counts),
             source_errors: self.parts.sources.iter().map(|source| source.errors()).collect(),
+            room: Arc::clone(&self.parts.room),
+            compressions: self.parts.wires.compressions(),
             capacity: self.parts.connections.capacity(),
             broker_up: self.parts.readiness.delivering(),
             draining: self.parts.readiness.draining(),

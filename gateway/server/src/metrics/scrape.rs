@@ -12,7 +12,7 @@ use rtgw_model::{Bounds, Histogram, Micros, RuleIx};
 
 use super::catalog::{CATALOG, Kind, Metric};
 use super::process::Process;
-use crate::intake::{Counts, DropReason, Origin};
+use crate::intake::{Counts, DropReason, Origin, Room};
 use crate::transport::ShardReport;
 
 /// The manifest's names, by index: the only texts that become labels besides fixed tables.
@@ -42,7 +42,6 @@ impl Names {
 }
 
 /// One moment's numbers.
-#[derive(Debug)]
 pub(super) struct Scrape {
     pub(super) names: Arc<Names>,
     pub(super) revision: String,
@@ -50,6 +49,8 @@ pub(super) struct Scrape {
     pub(super) handshakes: Vec<BTreeMap<&'static str, u64>>,
     pub(super) counts: Arc<Counts>,
     pub(super) source_errors: Vec<BTreeMap<&'static str, u64>>,
+    pub(super) room: Arc<Room>,
+    pub(super) compressions: u64,
     pub(super) capacity: u32,
     pub(super) broker_up: bool,
     pub(super) draining: bool,
@@ -224,6 +225,12 @@ impl Scrape {
                 out.add([self.names.endpoint(index), result], *value);
             }
         }
+    }
+}
+
+impl std::fmt::Debug for Scrape {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Scrape").finish_non_exhaustive()
     }
 }
 

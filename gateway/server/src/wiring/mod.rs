@@ -9,6 +9,7 @@ use std::sync::Arc;
 use anyhow::{Context, Result};
 use rtgw_config::checked::{Checked, RedisAddress};
 use rtgw_model::Encoder;
+use rtgw_protocol::wires::Wires;
 use sha1::{Digest, Sha1};
 use tokio::runtime::Handle;
 use tokio_util::sync::CancellationToken;
@@ -19,7 +20,7 @@ use crate::broker::{Broker, Memory};
 use crate::demo;
 use crate::drain::Drain;
 use crate::http::{Internal, InternalParts, Public, PublicParts, listen, variants};
-use crate::intake::{Counts, Intake, Interests};
+use crate::intake::{Counts, Intake, Interests, Room};
 use crate::limits::{Connections, Users, capacity, open_files};
 use crate::metrics::{Handshakes, Metrics, MetricsParts, Reports};
 use crate::publishing::Publisher;
@@ -123,6 +124,8 @@ struct Core {
     transport: Transport,
     variants: Vec<crate::http::EndpointVariants>,
     intake: Arc<Intake>,
+    room: Arc<Room>,
+    wires: Arc<Wires>,
     broker: Arc<dyn Broker>,
     rules: Arc<CompiledRules>,
     publisher: Publisher,
@@ -140,7 +143,8 @@ struct Core {
 impl Core {
     fn start(config: &Arc<Checked>, options: &Options) -> Result<Self> {
         let (wires, variants) = variants(config)?;
-        let encoder: Arc<dyn Encoder> = Arc::new(wires);
+        let wires = Arc::new(wires);
+        let encoder: Arc<dyn Encoder> = Arc::clone(&wires) as _;
         let mut settings = Settings::new(config.endpoints.len(), config.channels.len(), fastrand::u64(..));
         settings.shards = options.shards.unwrap_or(settings.shards);
         let link = Arc::new(Link::default());
@@ -150,6 +154,7 @@ impl Core {
         let inboxes = transport.inboxes.clone();
         let intake =
             Arc::new(Intake::new(inboxes.clone(), encoder.variants(), settings.clock, Arc::clone(&counts))?);
+        let room = Room::new(Arc::clone(&intake), config.limits.pod_channels);
         let broker: Arc<dyn Broker> = Arc::new(Memory::new(Arc::clone(&intake) as _));
         let rules = Arc::new(CompiledRules::new(config));
         let find = Arc::clone(&rules);
@@ -162,6 +167,7 @@ impl Core {
             Handle::current(),
             Arc::clone(&rules),
             publisher.clone(),
+            Arc::clone(&room),
             inboxes.clone(),
             settings.clock,
         );
@@ -173,6 +179,8 @@ impl Core {
             transport,
             variants,
             intake,
+            room,
+            wires,
             broker,
             rules,
             publisher,
@@ -205,6 +213,7 @@ impl Core {
             inboxes: self.inboxes(),
             reports: Arc::clone(&self.reports),
             connections: Arc::clone(&self.connections),
+            room: Arc::clone(&self.room),
             users: Arc::clone(&self.users),
             handshakes: Arc::clone(&self.handshakes),
             readiness: Arc::clone(&self.readiness),
@@ -227,6 +236,8 @@ impl Core {
             handshakes: Arc::clone(&self.handshakes),
             connections: Arc::clone(&self.connections),
             counts: Arc::clone(&self.counts),
+            room: Arc::clone(&self.room),
+            wires: Arc::clone(&self.wires),
             sources: self.sources.clone(),
             readiness: Arc::clone(&self.readiness),
         };

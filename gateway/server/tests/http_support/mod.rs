@@ -13,7 +13,7 @@ use parking_lot::Mutex;
 use rtgw::auth::Admitter;
 use rtgw::broker::{Broker, Memory};
 use rtgw::http::{Internal, InternalParts, Public, PublicParts, variants};
-use rtgw::intake::{Counts, Intake};
+use rtgw::intake::{Counts, Intake, Room};
 use rtgw::limits::{Connections, Users};
 use rtgw::metrics::{Handshakes, Metrics, MetricsParts, Reports};
 use rtgw::publishing::Publisher;
@@ -210,11 +210,17 @@ impl Parts {
             inboxes: self.inboxes.clone().into(),
             reports: Arc::clone(&self.reports),
             connections: Arc::clone(&self.connections),
+            room: self.room(),
             users: Users::new(),
             handshakes: Arc::clone(&self.handshakes),
             readiness: Arc::clone(&self.readiness),
             most_pending,
         })
+    }
+
+    fn room(&self) -> Arc<Room> {
+        let intake = Intake::new(Vec::new(), 1, Clock::start(), Arc::clone(&self.counts)).unwrap();
+        Room::new(Arc::new(intake), 1_000)
     }
 
     pub fn internal(&self, config: &Arc<Checked>, public: SocketAddr) -> InternalParts {
@@ -228,6 +234,8 @@ impl Parts {
             handshakes: Arc::clone(&self.handshakes),
             connections: Arc::clone(&self.connections),
             counts: Arc::clone(&self.counts),
+            room: self.room(),
+            wires: Arc::default(),
             sources: Vec::new(),
             readiness: Arc::clone(&self.readiness),
         };
