@@ -12,6 +12,8 @@ pub const COMPRESSION_MIN_BYTES: u32 = 512;
 pub const HEALTH_PATH: &str = "/health";
 /// The subject, the one claim that every issuer sets.
 pub const IDENTITY_USER: &str = "claims.sub";
+/// What programs and browsers can do without being asked to; a cookie needs origins, and a first message patience.
+pub const TOKEN_FROM: [&str; 4] = ["Header", "Query", "Subprotocol", "ApiKeyHeader"];
 /// Clocks of machines that run NTP differ by less.
 pub const LEEWAY: Duration = Duration::from_secs(30);
 /// A channel that says nothing is for known users.

@@ -45,9 +45,7 @@ const FIELDS: &[&str] = &[
 /// Values by path of their field; a value may go on with `:NAME`.
 const VALUES: &[(&str, &[&str])] = &[
     ("auth.issuers[].algorithms[]", ALGORITHMS),
-    ("auth.tokenFrom[]", PLACES),
     ("channels[].delivery.slowConsumer", &["DropOldest", "LatestPerKey"]),
-    ("endpoints[].auth.tokenFrom[]", PLACES),
     ("endpoints[].protocol", &["SocketIO", "SSE"]),
     ("sources[].ingest", &["OnePod"]),
 ];
@@ -56,7 +54,6 @@ const ALGORITHMS: &[&str] = &[
     "HS384", "HS512", "RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512",
     "EdDSA",
 ];
-const PLACES: &[&str] = &["Subprotocol", "ApiKeyHeader", "FirstMessage", "Cookie"];
 
 /// Whether the field at `path` is designed but not built.
 pub(crate) fn is_field(path: &str) -> bool {

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::{Check, syntax};
-use crate::checked::{Auth, EndpointAuth, Issuer, Origins, TokenPlace};
+use crate::checked::{Auth, EndpointAuth, Issuer, Origins};
 use crate::defaults;
 use crate::expression::Scope;
 use crate::problem::Problem;
@@ -20,6 +20,7 @@ impl Check<'_> {
             issuers.iter().enumerate().filter_map(|(at, issuer)| self.issuer(at, issuer)).collect();
         if let Some(auth) = auth {
             self.origins("spec.auth.allowedOrigins", auth.allowed_origins.as_deref());
+            self.token_places("spec.auth.tokenFrom", auth.token_from.as_deref());
         }
         let identity = auth.and_then(|auth| auth.identity.as_ref());
         let text = identity.and_then(|identity| identity.user.as_deref()).unwrap_or(defaults::IDENTITY_USER);
@@ -63,8 +64,6 @@ impl Check<'_> {
     ) -> EndpointAuth {
         let anonymous =
             own.and_then(|own| own.anonymous).or(all.and_then(|all| all.anonymous)).unwrap_or_default();
-        let places =
-            own.and_then(|own| own.token_from.as_deref()).or(all.and_then(|all| all.token_from.as_deref()));
         let origins = match own.and_then(|own| own.allowed_origins.as_deref()) {
             Some(origins) => self.origins(&format!("{path}.auth.allowedOrigins"), Some(origins)),
             None => origins(all.and_then(|all| all.allowed_origins.as_deref())),
@@ -85,7 +84,14 @@ impl Check<'_> {
             let hint = "add auth.issuers, or set auth.anonymous: Allow to let everyone in";
             self.problems.add(Problem::error(path, message).hint(hint));
         }
-        EndpointAuth { anonymous, token_from: token_places(places), allowed_origins: origins }
+        let (place, written) = match own.and_then(|own| own.token_from.as_deref()) {
+            Some(own) => (format!("{path}.auth.tokenFrom"), Some(own)),
+            None => ("spec.auth.tokenFrom".to_owned(), all.and_then(|all| all.token_from.as_deref())),
+        };
+        let token_from = self.token_places(&place, written);
+        let auth = EndpointAuth { anonymous, token_from, allowed_origins: origins };
+        self.agree_on_places(&place, &auth);
+        auth
     }
 
     fn origins(&mut self, path: &str, listed: Option<&[String]>) -> Origins {
@@ -108,19 +114,4 @@ fn origins(listed: Option<&[String]>) -> Origins {
         listed if listed.iter().any(|origin| origin == "*") => Origins::Any,
         listed => Origins::Listed(listed.to_vec()),
     }
-}
-
-fn token_places(places: Option<&[raw::TokenPlace]>) -> Vec<TokenPlace> {
-    let Some(places) = places else { return vec![TokenPlace::Header, TokenPlace::Query] };
-    let mut checked = Vec::new();
-    for place in places {
-        let place = match place {
-            raw::TokenPlace::Header => TokenPlace::Header,
-            raw::TokenPlace::Query => TokenPlace::Query,
-        };
-        if !checked.contains(&place) {
-            checked.push(place);
-        }
-    }
-    checked
 }

@@ -9,6 +9,7 @@ mod reach;
 mod redis;
 mod sources;
 mod syntax;
+mod token_places;
 
 use std::time::Duration;
 

@@ -3,6 +3,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::token_place::TokenPlace;
 use super::units::{DurationText, SecretRef};
 use crate::defaults;
 
@@ -15,9 +16,11 @@ pub struct Auth {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(extend("default" = "Deny"))]
     pub anonymous: Option<Anonymous>,
-    /// Where a token may stand; the first place that holds one decides.
+    /// Where a token may stand; the first place that holds one decides. `Header` is `Authorization: Bearer TOKEN`, `Query` is
+    /// `?token=TOKEN` or `?access_token=TOKEN`, `Subprotocol` the offers `bearer, TOKEN`, `ApiKeyHeader` the header `X-API-Key`,
+    /// `Cookie:NAME` a cookie, which needs listed origins. With `FirstMessage` a client without a token is let in to send it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(min = 1, max = 64), extend("default" = ["Header", "Query"]))]
+    #[schemars(length(min = 1, max = 64), extend("default" = defaults::TOKEN_FROM))]
     pub token_from: Option<Vec<TokenPlace>>,
     /// Who signs tokens.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -41,15 +44,6 @@ pub enum Anonymous {
     Deny,
     /// Let in as nobody.
     Allow,
-}
-
-/// A place of a token.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
-pub enum TokenPlace {
-    /// `Authorization: Bearer TOKEN`.
-    Header,
-    /// `?token=TOKEN` or `?access_token=TOKEN`; browsers can do this, but addresses end up in logs.
-    Query,
 }
 
 /// Who signs tokens.

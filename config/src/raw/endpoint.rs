@@ -3,7 +3,8 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::auth::{Anonymous, TokenPlace};
+use super::auth::Anonymous;
+use super::token_place::TokenPlace;
 use super::units::DurationText;
 use crate::defaults;
 

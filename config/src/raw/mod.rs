@@ -7,12 +7,13 @@ mod endpoint;
 mod limits;
 mod redis;
 mod source;
+pub mod token_place;
 pub mod units;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-pub use auth::{Algorithm, Anonymous, Auth, Identity, Issuer, TokenPlace};
+pub use auth::{Algorithm, Anonymous, Auth, Identity, Issuer};
 pub use channel::{Channel, Delivery, SlowConsumer};
 pub use endpoint::{
     AutoSubscribe, Compression, CompressionMode, Endpoint, EndpointAuth, Envelope, Greeting, Health,
@@ -21,6 +22,7 @@ pub use endpoint::{
 pub use limits::{ConnectionLimits, Limits, PodLimits};
 pub use redis::{Embedded, ExternalRedis, Redis};
 pub use source::{Ingest, PublishRule, RedisPubSub, Source};
+pub use token_place::TokenPlace;
 pub use units::{DurationText, Quantity, SecretRef};
 
 /// Version of this format that is read and written.

@@ -1,14 +1,16 @@
 //! The JSON wire: one object per text message.
 //!
-//! [`decode`] reads commands; [`publication`], [`message`] and [`greeting`] write what the server says. All of them speak
+//! [`decode`] reads commands, [`auth`] what may come before them; [`publication`], [`message`] and [`greeting`] write what the server says. All of them speak
 //! of payloads; frames are made by [`crate::wires`].
 
+mod auth;
 mod decode;
 mod encode;
 mod lists;
 mod members;
 mod timestamp;
 
+pub use auth::auth;
 pub use decode::decode;
 pub use encode::{greeting, message, publication};
 

@@ -146,6 +146,13 @@ impl Decoder {
         Ok(progress)
     }
 
+    /// After a pause, the bytes that wait, for another decoder: nothing of what was shown is among them, and all frames in them are
+    /// whole from their first byte. Without a pause there are none.
+    pub fn into_waiting(self) -> Vec<u8> {
+        let paused = self.partial.filter(|partial| partial.paused);
+        paused.map_or_else(Vec::new, |mut partial| partial.waiting.split_off(partial.waiting_from))
+    }
+
     /// Bytes kept for this connection besides the decoder itself; zero between frames. The fixed note of a decoder that has
     /// ended is not counted: its connection is about to go.
     pub fn kept_bytes(&self) -> usize {
@@ -368,6 +375,28 @@ mod tests {
                 arrived += wire.len();
             }
         }
+    }
+
+    #[test]
+    fn what_waits_behind_a_pause_can_be_read_by_another_decoder() {
+        let rules = Rules { deflate: false, message_bytes: 10 };
+        let mut wire = b"\x81\x81\x01\x02\x03\x04`\x89\x80\x01\x02\x03\x04\x81\x82\0\0\0\0h".to_vec();
+        let mut decoder = Decoder::default();
+        let progress = decoder.decode(&rules, &mut wire, &mut |_| Flow::Pause);
+        assert_eq!(progress, Ok(Progress::Paused));
+        let waiting = decoder.into_waiting();
+        assert_eq!(waiting, b"\x89\x80\x01\x02\x03\x04\x81\x82\0\0\0\0h");
+        let mut next = Decoder::default();
+        let mut shown = Vec::new();
+        for mut bytes in [waiting, b"i".to_vec()] {
+            next.decode(&rules, &mut bytes, &mut |incoming| {
+                shown.push(format!("{incoming:?}"));
+                Flow::Continue
+            })
+            .unwrap();
+        }
+        assert_eq!(shown, ["Ping([])", "Text(\"hi\")"]);
+        assert!(next.into_waiting().is_empty());
     }
 
     #[test]

@@ -1,13 +1,14 @@
 //! The accept loop: bounded connections, each a task of its own with the loop as its owner.
 
+use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use socket2::{Domain, Protocol, Socket, Type};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
-use tokio::task::JoinSet;
+use tokio::task::{AbortHandle, JoinSet};
 use tokio_util::sync::CancellationToken;
 use tracing::{error, warn};
 
@@ -35,25 +36,92 @@ pub fn listen(address: SocketAddr) -> std::io::Result<std::net::TcpListener> {
     Ok(socket.into())
 }
 
-/// Accepts from `listener` until `stop`, then waits until every connection has ended. At most `most` connections are served at
+/// Places for connections that are served.
+pub(super) struct Places {
+    free: Arc<Semaphore>,
+    most: usize,
+    /// Where connections give up their places to later ones: after how long at the earliest.
+    patience: Option<Duration>,
+    /// Who may hold a place, the oldest first.
+    held: VecDeque<(Instant, AbortHandle)>,
+}
+
+impl Places {
+    /// `most` places; who has one keeps it.
+    pub(super) fn kept(most: usize) -> Self {
+        Self { free: Arc::new(Semaphore::new(most)), most, patience: None, held: VecDeque::new() }
+    }
+
+    /// `most` places. Where all are taken and another connection comes, the oldest one ends that has had `patience`.
+    pub(super) fn yielding(most: usize, patience: Duration) -> Self {
+        Self { patience: Some(patience), ..Self::kept(most) }
+    }
+
+    /// Waits for a place.
+    async fn take(&mut self) -> Option<OwnedSemaphorePermit> {
+        /// Enough for an ended connection to give its place back.
+        const PAUSE: Duration = Duration::from_millis(20);
+        let mut least = Duration::ZERO;
+        loop {
+            let free = Arc::clone(&self.free).acquire_owned();
+            let Some(patience) = self.patience else { return free.await.ok() };
+            self.forget_ended();
+            let oldest = self.held.front().map_or(Duration::ZERO, |(since, _)| since.elapsed());
+            let wait = patience.saturating_sub(oldest).max(least);
+            match tokio::time::timeout(wait, free).await {
+                Ok(place) => return place.ok(),
+                Err(_) => {
+                    if let Some((_, oldest)) = self.held.pop_front() {
+                        oldest.abort();
+                    }
+                    least = PAUSE;
+                }
+            }
+        }
+    }
+
+    fn hold(&mut self, connection: AbortHandle) {
+        if self.patience.is_some() {
+            self.forget_ended();
+            self.held.push_back((Instant::now(), connection));
+        }
+    }
+
+    /// An ended connection is remembered no longer than those before it, and there are never more of them than places.
+    fn forget_ended(&mut self) {
+        while self.held.front().is_some_and(|(_, connection)| connection.is_finished()) {
+            self.held.pop_front();
+        }
+        if self.held.len() >= 2 * self.most.max(1) {
+            self.held.retain(|(_, connection)| !connection.is_finished());
+        }
+    }
+}
+
+/// Accepts from `listener` until `stop`, then waits until every connection has ended. No more than there are `places` are served at
 /// once; more wait in the kernel's backlog. Dropping the future ends all of them.
-pub(super) async fn accept<S, F>(listener: TcpListener, most: usize, stop: CancellationToken, serve: S)
-where
+pub(super) async fn accept<S, F>(
+    listener: TcpListener,
+    mut places: Places,
+    stop: CancellationToken,
+    serve: S,
+) where
     S: Fn(TcpStream, SocketAddr) -> F,
     F: Future<Output = ()> + Send + 'static,
 {
-    let places = Arc::new(Semaphore::new(most));
     let mut connections = JoinSet::new();
     let warnings = Repeated::new(WARN_EVERY);
     loop {
+        // A connection is accepted before it has a place: only then does it make sense to end another.
+        let Some((stream, peer)) = next(&listener, &stop, &mut connections, &warnings).await else { break };
         let place = tokio::select! {
             biased;
             () = stop.cancelled() => break,
-            place = Arc::clone(&places).acquire_owned() => place,
+            place = places.take() => place,
         };
-        let Ok(place) = place else { break };
-        let Some((stream, peer)) = next(&listener, &stop, &mut connections, &warnings).await else { break };
-        spawn(&mut connections, place, serve(stream, peer));
+        let Some(place) = place else { break };
+        let connection = spawn(&mut connections, place, serve(stream, peer));
+        places.hold(connection);
     }
     drop(listener);
     while let Some(ended) = connections.join_next().await {
@@ -61,14 +129,14 @@ where
     }
 }
 
-fn spawn<F>(connections: &mut JoinSet<()>, place: OwnedSemaphorePermit, serving: F)
+fn spawn<F>(connections: &mut JoinSet<()>, place: OwnedSemaphorePermit, serving: F) -> AbortHandle
 where
     F: Future<Output = ()> + Send + 'static,
 {
     connections.spawn(async move {
         serving.await;
         drop(place);
-    });
+    })
 }
 
 /// The next connection; `None` once stopped. Ended connections are reaped meanwhile.

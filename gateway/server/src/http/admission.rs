@@ -11,13 +11,14 @@ use futures_util::FutureExt;
 use rtgw_hub::{Grant, Opening};
 use rtgw_model::Admission;
 use tokio::net::TcpStream;
+use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tracing::error;
 
 use super::endpoint::Door;
 use super::public::Public;
 use super::wire::Wire;
-use crate::auth::{Admitted, ConnectRequest, Presented};
+use crate::auth::{Admitted, ConnectRequest, Credential, Presented};
 use crate::limits;
 use crate::refusal::Refusal;
 use crate::transport::{Handoff, Inbox, Permit, ShardInput, SocketProtocol};
@@ -26,14 +27,21 @@ use crate::transport::{Handoff, Inbox, Permit, ShardInput, SocketProtocol};
 const JUDGEMENT: Duration = Duration::from_secs(5);
 
 /// A handshake that could become a session.
-pub(super) struct Candidate<'a> {
-    pub(super) public: &'a Public,
-    pub(super) door: &'a Door,
-    pub(super) request: &'a ConnectRequest,
+pub(super) struct Candidate {
+    pub(super) public: Arc<Public>,
+    pub(super) request: ConnectRequest,
     /// What was agreed.
     pub(super) wire: Wire,
     /// Cancelled once nobody is taken any more.
-    pub(super) stop: &'a CancellationToken,
+    pub(super) stop: CancellationToken,
+}
+
+/// What a candidate becomes after its 101.
+pub(super) enum Entry {
+    /// A session.
+    Session(Box<Adoption>),
+    /// Nothing yet: its credential comes as the first message.
+    Awaited(Box<Candidate>),
 }
 
 /// A hand-over that waits for its socket.
@@ -46,21 +54,34 @@ pub(super) struct Adoption {
     permit: Permit,
 }
 
-impl Candidate<'_> {
-    /// All steps.
+impl Candidate {
+    /// All steps, as far as the request allows.
     ///
     /// # Errors
     /// What to answer instead of the upgrade.
-    pub(super) async fn enter(&self) -> Result<Adoption, Refusal> {
+    pub(super) async fn enter(self) -> Result<Entry, Refusal> {
         self.check_before_credentials()?;
-        let presented = self.public.parts.admitter.presented(self.request)?;
-        self.enter_as(presented).await
+        let presented = self.public.parts.admitter.presented(&self.request)?;
+        if presented.awaited {
+            drop(presented);
+            return Ok(Entry::Awaited(Box::new(self)));
+        }
+        self.enter_as(presented).await.map(|adoption| Entry::Session(Box::new(adoption)))
+    }
+
+    /// The steps that are left once the first message has brought `token`.
+    ///
+    /// # Errors
+    /// What to close with.
+    pub(super) async fn enter_with(&self, token: String) -> Result<Adoption, Refusal> {
+        let presented = self.public.parts.admitter.presented(&self.request)?;
+        self.enter_as(Presented { credential: Some(Credential::of_message(token)), ..presented }).await
     }
 
     /// What is asked of everybody: the origin, then the limits of the pod, the gateway and the address.
     fn check_before_credentials(&self) -> Result<(), Refusal> {
-        let public = self.public;
-        public.parts.admitter.origin(self.request)?;
+        let public = &self.public;
+        public.parts.admitter.origin(&self.request)?;
         if public.rate.as_ref().is_some_and(|rate| !rate.take()) {
             return Err(unavailable(
                 "busy",
@@ -73,15 +94,28 @@ impl Candidate<'_> {
     /// The credential and the steps behind it.
     async fn enter_as(&self, presented: Presented<'_>) -> Result<Adoption, Refusal> {
         let parts = &self.public.parts;
-        let identified = in_time(parts.admitter.identify(self.request, presented)).await?;
+        let identified = in_time(&self.public, parts.admitter.identify(&self.request, presented)).await?;
         // Limits of the user and the tenant belong here.
-        let admitted = self.public.parts.admitter.admit(identified)?;
+        let admitted = parts.admitter.admit(identified)?;
         self.adoption(admitted)
+    }
+
+    /// The settings of the endpoint.
+    ///
+    /// # Errors
+    /// There is no such endpoint, which would be a fault of ours.
+    pub(super) fn door(&self) -> Result<&Door, Refusal> {
+        self.public.doors.get(self.request.endpoint).ok_or_else(internal)
+    }
+
+    /// Counts how the handshake ended.
+    pub(super) fn count(&self, result: &'static str) {
+        self.public.parts.handshakes.count(self.request.endpoint, result);
     }
 
     /// Takes the place, which others may have taken meanwhile.
     fn adoption(&self, admitted: Admitted) -> Result<Adoption, Refusal> {
-        let (parts, door) = (&self.public.parts, self.door);
+        let (parts, door) = (&self.public.parts, self.door()?);
         let place = parts.connections.take().ok_or_else(full)?;
         if !parts.room.has_place_for(admitted.auto.iter().map(Grant::channel)) {
             let message = "this pod carries as many channels as it may; try later";
@@ -89,7 +123,7 @@ impl Candidate<'_> {
         }
         // Asked after the place is taken: a drain stops the listener first and counts the places then, so it sees one of the two.
         if self.stop.is_cancelled() {
-            return Err(unavailable("draining", "this pod is about to end; connect again"));
+            return Err(draining());
         }
         let inbox = parts.inboxes.get(usize::from(place.shard())).ok_or_else(internal)?;
         let Admitted { key, principal, auto, greeting } = admitted;
@@ -135,14 +169,36 @@ impl Adoption {
     }
 }
 
-/// What `judging` finds, unless it takes too long. Polled once before a timer is made: by then most are done.
-pub(super) async fn in_time<T>(judging: impl Future<Output = Result<T, Refusal>>) -> Result<T, Refusal> {
+/// What `judging` finds, unless it takes too long or too many wait already. Polled once before anything else: by then most are done.
+///
+/// # Errors
+/// Those of `judging`, or 503.
+pub(super) async fn in_time<T>(
+    public: &Public,
+    judging: impl Future<Output = Result<T, Refusal>>,
+) -> Result<T, Refusal> {
     let mut judging = pin!(judging);
     if let Some(judged) = (&mut judging).now_or_never() {
         return judged;
     }
-    let late = || unavailable("auth_unavailable", "the credential could not be judged in time; try later");
-    tokio::time::timeout(JUDGEMENT, judging).await.unwrap_or_else(|_| Err(late()))
+    wait(&public.judging, judging).await
+}
+
+async fn wait<T>(
+    places: &Semaphore,
+    judging: impl Future<Output = Result<T, Refusal>>,
+) -> Result<T, Refusal> {
+    let unavailable = |message| Err(unavailable("auth_unavailable", message));
+    let Ok(_place) = places.try_acquire() else {
+        return unavailable("too many credentials wait to be judged; try later");
+    };
+    let judged = tokio::time::timeout(JUDGEMENT, judging).await;
+    judged.unwrap_or_else(|_| unavailable("the credential could not be judged in time; try later"))
+}
+
+/// The pod ends.
+pub(super) fn draining() -> Refusal {
+    unavailable("draining", "this pod is about to end; connect again")
 }
 
 fn full() -> Refusal {
@@ -163,23 +219,24 @@ mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
 
-    #[test]
-    fn a_judgement_that_is_there_needs_no_timer() {
-        // Outside of a runtime a timer would panic.
-        assert_eq!(in_time(async { Ok(7) }).now_or_never(), Some(Ok(7)));
-    }
-
     #[tokio::test(start_paused = true)]
     async fn a_judgement_that_does_not_come_is_not_waited_for() {
+        let places = Semaphore::new(1);
         let start = tokio::time::Instant::now();
-        let refusal = in_time(std::future::pending::<Result<(), _>>()).await.unwrap_err();
-        assert_eq!((refusal.status, refusal.code), (503, "auth_unavailable"));
-        assert!(refusal.retry_after.is_some());
+        let never = wait(&places, std::future::pending::<Result<(), _>>());
+        let (first, second) = tokio::join!(never, async {
+            tokio::time::sleep(JUDGEMENT / 2).await;
+            wait(&places, async { Ok(()) }).await
+        });
+        for refusal in [first.unwrap_err(), second.unwrap_err()] {
+            assert_eq!((refusal.status, refusal.code), (503, "auth_unavailable"));
+            assert!(refusal.retry_after.is_some());
+        }
         assert_eq!(start.elapsed(), JUDGEMENT);
         let late = async {
             tokio::time::sleep(JUDGEMENT / 2).await;
             Ok(7)
         };
-        assert_eq!(in_time(late).await, Ok(7));
+        assert_eq!(wait(&places, late).await, Ok(7), "the place was given back");
     }
 }

@@ -5,6 +5,8 @@ mod admission;
 mod connection;
 mod cors;
 mod endpoint;
+mod farewell;
+mod first_message;
 mod internal;
 mod linger;
 mod pages;

@@ -84,7 +84,7 @@ async fn stats(
             return response::refused(&Refusal::new(500, "internal", "a fault of the server"));
         };
         let request = upgrade::request_of(parts, index, ip);
-        if let Err(refusal) = in_time(public.parts.admitter.authenticate(&request)).await {
+        if let Err(refusal) = in_time(public, public.parts.admitter.authenticate(&request)).await {
             return response::refused(&refusal);
         }
     }

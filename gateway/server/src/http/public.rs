@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use axum::Router;
 use axum::body::Body;
@@ -11,9 +11,10 @@ use axum::routing::any;
 use http::{Request, Response};
 use rtgw_config::checked::Checked;
 use tokio::net::TcpListener;
+use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
-use super::accept::accept;
+use super::accept::{Places, accept};
 use super::connection::{self, Patience, serve};
 use super::endpoint::Door;
 use super::pages::{self, Page};
@@ -26,6 +27,12 @@ use crate::metrics::{Handshakes, Reports};
 use crate::readiness::Readiness;
 use crate::refusal::Refusal;
 use crate::transport::Inbox;
+
+/// One in so many connections that are not upgraded yet may wait for others to judge its credential.
+const JUDGING: usize = 4;
+/// When every place is taken, whoever has had one for so long without becoming a session gives it up, the oldest first. Much longer
+/// than a handshake takes, so that a flood of half-open ones costs nobody else theirs.
+const PATIENT: Duration = Duration::from_secs(1);
 
 /// What the public listener is made of.
 pub struct PublicParts {
@@ -58,6 +65,8 @@ pub struct Public {
     pub(super) parts: PublicParts,
     pub(super) rate: Option<HandshakeRate>,
     pub(super) doors: Box<[Door]>,
+    /// Places for credentials about which others must be asked.
+    pub(super) judging: Semaphore,
     pub(super) started: Instant,
 }
 
@@ -77,7 +86,8 @@ impl Public {
             .map(|(index, (endpoint, variants))| Door::new(config, index, endpoint, *variants))
             .collect();
         let rate = config.limits.handshakes_per_second.map(HandshakeRate::new);
-        Arc::new(Self { parts, rate, doors, started: Instant::now() })
+        let judging = Semaphore::new((parts.most_pending / JUDGING).max(1));
+        Arc::new(Self { parts, rate, doors, judging, started: Instant::now() })
     }
 
     /// Serves `listener` until `stop`, then until its connections have ended. Upgraded sockets belong to their shards and are
@@ -85,9 +95,9 @@ impl Public {
     pub async fn serve(self: Arc<Self>, listener: TcpListener, stop: CancellationToken) {
         let router = self.router();
         let http = connection::http1(Patience::PUBLIC);
-        let most = self.parts.most_pending;
+        let places = Places::yielding(self.parts.most_pending, PATIENT);
         let stopping = stop.clone();
-        accept(listener, most, stop, move |stream, peer: SocketAddr| {
+        accept(listener, places, stop, move |stream, peer: SocketAddr| {
             let (http, router, stop) = (http.clone(), router.clone(), stopping.clone());
             let handshakes = Arc::clone(&self.parts.handshakes);
             async move {
@@ -127,7 +137,7 @@ impl Public {
         places
     }
 
-    async fn answer(&self, place: Place, request: Request<Body>) -> Response<Body> {
+    async fn answer(self: &Arc<Self>, place: Place, request: Request<Body>) -> Response<Body> {
         match place {
             Place::Socket(index) => upgrade::upgrade(self, index, request).await,
             Place::Page(page, index) => pages::answer(self, page, index, request).await,

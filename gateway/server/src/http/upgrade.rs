@@ -1,6 +1,6 @@
 //! The upgrade: a handshake is checked, admitted, answered, and its socket handed to an I/O shard.
 
-use std::borrow::Cow;
+use std::sync::Arc;
 
 use axum::body::{Body, HttpBody};
 use bytes::Bytes;
@@ -8,34 +8,34 @@ use http::request::Parts;
 use http::{HeaderName, HeaderValue, Request, Response, StatusCode, Version};
 use rtgw_model::Close;
 use rtgw_protocol::websocket::handshake::{self, Accepted};
-use rtgw_protocol::websocket::{close, frame, subprotocol};
-use tokio::io::AsyncWriteExt;
+use rtgw_protocol::websocket::subprotocol;
 use tokio::net::TcpStream;
-use tracing::{debug, error};
+use tracing::error;
 
-use super::admission::{self, Adoption, Candidate};
+use super::admission::{self, Adoption, Candidate, Entry};
 use super::connection::Visitor;
 use super::endpoint::Door;
-use super::linger::linger;
 use super::public::Public;
-use super::response;
 use super::wire::{Offer, Wire};
+use super::{farewell, first_message, response};
 use crate::auth::ConnectRequest;
 use crate::refusal::Refusal;
 
 /// The result of a handshake that was admitted, beside the codes of refusals.
-const ACCEPTED: &str = "accepted";
+pub(super) const ACCEPTED: &str = "accepted";
 
 /// What a socket becomes after its 101.
 pub(super) enum Successor {
     /// A session of a shard.
     Session(Box<Adoption>),
+    /// One that still has to say who it is.
+    Awaited(Box<Candidate>),
     /// A refusal that the client can read: a close frame, then the end.
     Refused(Close),
 }
 
 /// Answers a request at an endpoint's path.
-pub(super) async fn upgrade(public: &Public, index: usize, request: Request<Body>) -> Response<Body> {
+pub(super) async fn upgrade(public: &Arc<Public>, index: usize, request: Request<Body>) -> Response<Body> {
     let (mut parts, body) = request.into_parts();
     let (Some(door), Some(visitor)) = (public.doors.get(index), parts.extensions.remove::<Visitor>()) else {
         error!("a request reached an endpoint past the listener");
@@ -49,24 +49,29 @@ pub(super) async fn upgrade(public: &Public, index: usize, request: Request<Body
             return not_a_handshake(refusal);
         }
     };
-    let candidate =
-        Candidate { public, door, request: &request_of(parts, index, visitor.ip), wire, stop: &visitor.stop };
-    match candidate.enter().await {
-        Ok(adoption) => {
+    let candidate = Candidate {
+        public: Arc::clone(public),
+        request: request_of(parts, index, visitor.ip),
+        wire,
+        stop: visitor.stop.clone(),
+    };
+    let successor = match candidate.enter().await {
+        Ok(Entry::Session(adoption)) => {
             count(ACCEPTED);
-            visitor.become_after_101(Successor::Session(Box::new(adoption)));
-            switching(&accepted)
+            Successor::Session(adoption)
         }
+        Ok(Entry::Awaited(candidate)) => Successor::Awaited(candidate),
         Err(refusal) => {
             count(refusal.code);
             // A browser sees no HTTP answer to a handshake, but a client that speaks our protocol reads close codes.
             if !subprotocol::reads_close_codes(accepted.subprotocol) {
                 return response::refused(&refusal);
             }
-            visitor.become_after_101(Successor::Refused(close_of(&refusal)));
-            switching(&accepted)
+            Successor::Refused(farewell::close_of(&refusal))
         }
-    }
+    };
+    visitor.become_after_101(successor);
+    switching(&accepted)
 }
 
 fn accept(door: &Door, parts: &Parts, body: &Body) -> Result<(Accepted, Wire), handshake::Refusal> {
@@ -105,31 +110,14 @@ fn switching(accepted: &Accepted) -> Response<Body> {
     response
 }
 
-/// A refusal as a close: the reason names the delay where there is one, else the code of the refusal.
-fn close_of(refusal: &Refusal) -> Close {
-    let reason: Cow<'static, str> = match refusal.retry_after {
-        Some(seconds) => format!("after={}", u64::from(seconds) * 1000).into(),
-        None => refusal.code.into(),
-    };
-    Close::new(refusal.close_code(), reason)
-}
-
 impl Successor {
     /// Takes the socket and what was read behind the request.
     pub(super) async fn take_over(self, stream: TcpStream, read_ahead: Bytes) {
         match self {
             Self::Session(adoption) => adoption.hand_over(stream, read_ahead),
-            Self::Refused(close) => refuse_by_close(stream, &close).await,
+            // Boxed, because every connection would have to be as large otherwise.
+            Self::Awaited(candidate) => Box::pin(first_message::hear(*candidate, stream, read_ahead)).await,
+            Self::Refused(close) => Box::pin(farewell::say(stream, close.code.code(), &close.reason)).await,
         }
-    }
-}
-
-async fn refuse_by_close(mut stream: TcpStream, close: &Close) {
-    let mut bytes = Vec::new();
-    let payload = close::encode_payload(close.code.code(), &close.reason);
-    frame::encode(frame::OpCode::Close, false, &payload, &mut bytes);
-    match stream.write_all(&bytes).await {
-        Ok(()) => linger(stream).await,
-        Err(error) => debug!(%error, "a refused client left before it was told"),
     }
 }

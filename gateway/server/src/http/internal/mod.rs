@@ -20,7 +20,7 @@ use rtgw_config::checked::Checked;
 use tokio_util::sync::CancellationToken;
 
 use self::guard::Guard;
-use super::accept::accept;
+use super::accept::{Places, accept};
 use super::connection::{self, Patience, serve};
 use super::response;
 use crate::console;
@@ -83,7 +83,7 @@ impl Internal {
         let http = connection::http1(Patience::INTERNAL);
         let stopping = stop.clone();
         std::thread::Builder::new().name("internal".into()).spawn(move || {
-            runtime.block_on(accept(listener, MOST, stop, move |stream, peer| {
+            runtime.block_on(accept(listener, Places::kept(MOST), stop, move |stream, peer| {
                 let (http, router, stop) = (http.clone(), router.clone(), stopping.clone());
                 async move {
                     serve(&http, Patience::INTERNAL, stream, peer.ip().to_canonical(), router, stop).await;
