@@ -172,3 +172,24 @@ pub fn handshake(path: &str, lines: &[&str]) -> String {
     }
     request + "\r\n"
 }
+
+/// A masked client frame of less than 64 KiB; `head` is its first byte.
+pub fn masked(head: u8, payload: &[u8]) -> Vec<u8> {
+    const MASK: [u8; 4] = [7, 0, 255, 130];
+    let mut frame = vec![head];
+    match u8::try_from(payload.len()).ok().filter(|length| *length < 126) {
+        Some(length) => frame.push(0x80 | length),
+        None => {
+            frame.push(0x80 | 126);
+            frame.extend(u16::try_from(payload.len()).unwrap().to_be_bytes());
+        }
+    }
+    frame.extend(MASK);
+    frame.extend(payload.iter().zip(MASK.iter().cycle()).map(|(byte, mask)| byte ^ mask));
+    frame
+}
+
+/// A whole text message.
+pub fn text(payload: &str) -> Vec<u8> {
+    masked(0x81, payload.as_bytes())
+}

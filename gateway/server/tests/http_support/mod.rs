@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::time::Duration;
 
-pub use client::{Answer, Client, handshake};
+pub use client::{Answer, Client, handshake, masked, text};
 use parking_lot::Mutex;
 use rtgw::auth::Admitter;
 use rtgw::broker::{Broker, Memory};
@@ -23,6 +23,7 @@ use rtgw::transport::{Clock, Handoff, Inbox, InboxFull, ShardInput, ShardReport}
 use rtgw_config::Checked;
 use rtgw_crds::{Manifests, Text};
 use rtgw_model::{ChannelName, RuleIx};
+use serde_json::{Value, json};
 use tokio::runtime::Runtime;
 use tokio_util::sync::CancellationToken;
 
@@ -31,6 +32,19 @@ pub const PATIENCE: Duration = Duration::from_secs(20);
 
 /// The key of the Secret `auth`, 32 bytes.
 pub const KEY: &str = "0123456789abcdef0123456789abcdef";
+
+/// A token for `sub` under [`KEY`], good for a minute.
+pub fn token(sub: &str) -> String {
+    token_of(json!({"sub": sub}))
+}
+
+/// A token with these claims, good for a minute unless they say otherwise.
+pub fn token_of(mut claims: Value) -> String {
+    let now = std::time::UNIX_EPOCH.elapsed().unwrap().as_secs();
+    claims.as_object_mut().unwrap().entry("exp").or_insert_with(|| json!(now + 60));
+    let key = jsonwebtoken::EncodingKey::from_secret(KEY.as_bytes());
+    jsonwebtoken::encode(&jsonwebtoken::Header::default(), &claims, &key).unwrap()
+}
 
 /// One endpoint for everybody.
 pub const OPEN: &str = "
