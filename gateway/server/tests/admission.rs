@@ -46,7 +46,8 @@ struct Served {
 
 impl Served {
     fn new(name: &str) -> Self {
-        let manifest = std::env::temp_dir().join(format!("rtgw-admission-{name}-{}.yaml", std::process::id()));
+        let manifest =
+            std::env::temp_dir().join(format!("rtgw-admission-{name}-{}.yaml", std::process::id()));
         std::fs::write(&manifest, MANIFEST).unwrap();
         Self { gateway: Gateway::serve(&manifest, &[]), manifest }
     }
@@ -80,7 +81,9 @@ async fn the_answer_to_auth_is_the_greeting_and_commands_may_follow_at_once() {
     let mut socket = Socket::open(&served.gateway.url("/ws")).await;
     socket.send(&served.auth("ann")).await;
     socket.send(&json!({"type": "subscribe", "id": 1, "data": {"channel": "room:a"}})).await;
-    socket.send(&json!({"type": "publish", "id": 2, "data": {"channel": "room:a", "event": "e", "data": 1}})).await;
+    socket
+        .send(&json!({"type": "publish", "id": 2, "data": {"channel": "room:a", "event": "e", "data": 1}}))
+        .await;
     let greeting = socket.json().await;
     assert_eq!((&greeting["type"], &greeting["data"]["user"]), (&json!("connected"), &json!("ann")));
     let subscribed = socket.json().await;
@@ -106,12 +109,40 @@ async fn a_page_comes_in_by_its_cookie() {
     let served = Served::new("cookie");
     let cookie = format!("theme=dark; session={}", served.token("ann"));
     let url = served.gateway.url("/page");
-    let mut socket =
-        Socket::try_open(&url, &[("origin", "https://app.test"), ("cookie", &cookie)]).await.unwrap_or_else(|_| panic!("refused"));
+    let mut socket = Socket::try_open(&url, &[("origin", "https://app.test"), ("cookie", &cookie)])
+        .await
+        .unwrap_or_else(|_| panic!("refused"));
     let greeting = socket.json().await;
     assert_eq!((&greeting["event"], &greeting["user"]), (&json!("connected"), &json!("ann")));
     let refused = Socket::try_open(&url, &[("cookie", &cookie)]).await.err().unwrap();
     assert_eq!(refused.status(), 403);
+}
+
+#[test]
+fn the_command_line_puts_its_token_into_every_place() {
+    let served = Served::new("cli");
+    for (path, from, origin) in [
+        ("/ws", "Header", None),
+        ("/ws", "Query", None),
+        ("/ws", "Subprotocol", None),
+        ("/ws", "ApiKeyHeader", None),
+        ("/ws", "FirstMessage", None),
+        ("/page", "Cookie:session", Some("https://app.test")),
+    ] {
+        let mut command = rtgw();
+        command.arg("subscribe").arg(served.gateway.url(path)).args(["--count", "1", "--token-from", from]);
+        command
+            .args(origin.iter().flat_map(|origin| ["--origin", origin]))
+            .env("RTGW_TOKEN", served.token("ann"));
+        let output = command.output().unwrap();
+        let greeting = String::from_utf8(output.stdout).unwrap();
+        assert!(output.status.success() && greeting.contains("\"ann\""), "{from}: {greeting}");
+    }
+    let mut command = rtgw();
+    command.arg("subscribe").arg(served.gateway.url("/page")).args(["--token-from", "Cookie:session"]);
+    let output = command.env("RTGW_TOKEN", served.token("ann")).output().unwrap();
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert!(output.status.code() == Some(1) && said.contains("4403: origin_needed"), "{said}");
 }
 
 /// Opens `count` connections that say `bytes` and nothing more.
@@ -142,7 +173,8 @@ async fn floods_that_never_finish_leave_admission_to_others() {
         socket.send(&auth).await;
         assert_eq!(socket.json().await["type"], "connected");
         sockets.push(socket);
-        let mut socket = Socket::try_open(&url, &[("authorization", &bearer)]).await.unwrap_or_else(|_| panic!("refused"));
+        let mut socket =
+            Socket::try_open(&url, &[("authorization", &bearer)]).await.unwrap_or_else(|_| panic!("refused"));
         assert_eq!(socket.json().await["type"], "connected");
         sockets.push(socket);
     }

@@ -72,7 +72,10 @@ fn each_place_holds_a_token_and_the_first_decides() {
     assert_eq!(user(&rig, &format!("/reversed{query}"), &[&header, &offer]), name("c"));
     assert_eq!(user(&rig, &format!("/reversed{query}"), &[&header]), name("b"));
     // The first place decides even where it is wrong and a later one is right.
-    assert_eq!(shake(&rig, &format!("/ws{query}"), &["Authorization: Bearer x"]).unwrap_err().1, "token_invalid");
+    assert_eq!(
+        shake(&rig, &format!("/ws{query}"), &["Authorization: Bearer x"]).unwrap_err().1,
+        "token_invalid"
+    );
     assert_eq!(shake(&rig, "/ws?token=", &[&key]).unwrap_err().1, "token_invalid");
     // An endpoint with places of its own reads no others, and anonymous clients are those without a credential.
     assert_eq!(user(&rig, "/open", &[&header, &key]), name(""));
@@ -122,7 +125,11 @@ fn what_stands_twice_is_refused() {
         (page.to_owned(), vec![origin, &*cookie, &*cookie]),
         (page.to_owned(), vec![origin, &*format!("{cookie}; session=x")]),
     ] {
-        assert_eq!(shake(&rig, &path, &lines).unwrap_err(), (400, "bad_request".to_owned()), "{path} {lines:?}");
+        assert_eq!(
+            shake(&rig, &path, &lines).unwrap_err(),
+            (400, "bad_request".to_owned()),
+            "{path} {lines:?}"
+        );
     }
 }
 
@@ -137,20 +144,28 @@ fn a_cookie_needs_a_listed_origin() {
     assert_eq!(shake(&rig, "/page", &[&cookie, &bearer]).unwrap_err().1, "origin_needed");
     for origin in ["https://evil.test", "http://gateway.test", "null", ""] {
         let line = format!("Origin: {origin}");
-        assert_eq!(shake(&rig, "/page", &[&cookie, &line]).unwrap_err(), (403, "origin_not_allowed".to_owned()));
+        assert_eq!(
+            shake(&rig, "/page", &[&cookie, &line]).unwrap_err(),
+            (403, "origin_not_allowed".to_owned())
+        );
     }
     // Programs without the cookie go on to the next place.
     assert_eq!(user(&rig, "/page", &[&bearer]), Ok("h".to_owned()));
-    assert_eq!(user(&rig, "/ws", &["Origin: https://app.test", &cookie]), Err(401), "read only where it is named");
+    assert_eq!(
+        user(&rig, "/ws", &["Origin: https://app.test", &cookie]),
+        Err(401),
+        "read only where it is named"
+    );
     // Pages ask for the same.
     let stats = |lines: &str| {
         let request = format!("GET /page/stats HTTP/1.1\r\nHost: a\r\n{lines}\r\n");
-        rig.client().send(request.as_bytes()).answer().status
+        let answer = rig.client().send(request.as_bytes()).answer();
+        (answer.status, answer.header("access-control-allow-credentials").map(str::to_owned))
     };
-    assert_eq!(stats(&format!("{cookie}\r\nOrigin: https://app.test\r\n")), 200);
-    assert_eq!(stats(&format!("{cookie}\r\n")), 403);
-    assert_eq!(stats(&format!("{cookie}\r\nOrigin: https://evil.test\r\n")), 403);
-    assert_eq!(stats(&format!("{bearer}\r\n")), 200);
+    assert_eq!(stats(&format!("{cookie}\r\nOrigin: https://app.test\r\n")), (200, Some("true".to_owned())));
+    assert_eq!(stats(&format!("{cookie}\r\n")), (403, None));
+    assert_eq!(stats(&format!("{cookie}\r\nOrigin: https://evil.test\r\n")), (403, None));
+    assert_eq!(stats(&format!("{bearer}\r\n")), (200, None));
 }
 
 #[test]
@@ -180,7 +195,11 @@ fn admit_and_required_channels_come_last() {
     assert_eq!(shake(&rig, "/members", &[&other]).unwrap_err(), (403, "forbidden".to_owned()));
     let without = bearer(json!({"sub": "o"}));
     assert_eq!(shake(&rig, "/members", &[&without]).unwrap_err().0, 403, "`admit` that fails is no");
-    assert_eq!(shake(&rig, "/members", &["Authorization: Bearer x"]).unwrap_err().0, 401, "credentials first");
+    assert_eq!(
+        shake(&rig, "/members", &["Authorization: Bearer x"]).unwrap_err().0,
+        401,
+        "credentials first"
+    );
 
     let channels = |line: &str| {
         assert_eq!(rig.client().shake("/rooms", &[line]).answer().status, 101);
@@ -192,7 +211,11 @@ fn admit_and_required_channels_come_last() {
     assert_eq!(channels(&without), ["user:o"], "a `when` that fails skips");
     assert_eq!(channels(&bearer(json!({"sub": "o", "role": "user", "curious": false}))), ["user:o"]);
     let curious = bearer(json!({"sub": "o", "curious": true}));
-    assert_eq!(user(&rig, "/rooms", &[&curious]), Err(403), "a `when` that holds makes the channel a required one");
+    assert_eq!(
+        user(&rig, "/rooms", &[&curious]),
+        Err(403),
+        "a `when` that holds makes the channel a required one"
+    );
     assert_eq!(channels(&bearer(json!({"sub": "a", "role": "admin"}))), ["user:a", "admins"]);
 }
 
@@ -201,7 +224,8 @@ fn browsers_can_read_every_refusal() {
     let rig = rig();
     let close = |rig: &Rig, path: &str, lines: &[&str]| {
         let mut client = rig.client();
-        let lines: Vec<&str> = lines.iter().copied().chain(["Sec-WebSocket-Protocol: rtgw.json.v1"]).collect();
+        let lines: Vec<&str> =
+            lines.iter().copied().chain(["Sec-WebSocket-Protocol: rtgw.json.v1"]).collect();
         let answer = client.shake(path, &lines).answer();
         assert_eq!((answer.status, answer.header("sec-websocket-protocol")), (101, Some("rtgw.json.v1")));
         let close = client.close();
@@ -219,6 +243,9 @@ fn browsers_can_read_every_refusal() {
     assert_eq!(close(&rig, "/ws?token=a&token=b", &[]), said(1002, "bad_request"));
     let busy = Rig::new(&format!("{SPEC}limits: {{pod: {{handshakesPerSecond: 1}}}}\n"));
     let codes: Vec<u16> = (0..4).map(|_| close(&busy, "/ws", &[]).0).collect();
-    assert!(codes.starts_with(&[4401]) && codes.contains(&1013), "a refusal counts as a handshake: {codes:?}");
+    assert!(
+        codes.starts_with(&[4401]) && codes.contains(&1013),
+        "a refusal counts as a handshake: {codes:?}"
+    );
     assert!(rig.adopted_nothing() && rig.connections.held() == 0);
 }

@@ -72,7 +72,11 @@ fn a_request_with_a_credential_needs_no_message() {
     upgraded(&rig, &[&format!("Authorization: Bearer {}", token("a"))]);
     assert_eq!(&*rig.next_handoff().opening.admission.principal.user, "a");
     assert_eq!(rig.client().shake("/ws?token=x", &[]).answer().status, 401, "given but wrong is not awaited");
-    assert_eq!(rig.client().shake("/ws", &["Origin: https://evil.test"]).answer().status, 403, "origin first");
+    assert_eq!(
+        rig.client().shake("/ws", &["Origin: https://evil.test"]).answer().status,
+        403,
+        "origin first"
+    );
     assert_eq!(rig.client().shake("/early", &[]).answer().status, 401, "off where it is not named");
 }
 
@@ -120,6 +124,36 @@ fn it_may_be_compressed_as_negotiated() {
     let mut client = upgraded(&rig, &[]);
     client.send(&masked(0xC1, &deflate(&auth(&token("a")))));
     assert_eq!(client.close().0, 1002, "not negotiated");
+}
+
+#[test]
+fn it_is_packed_where_messages_are() {
+    let rig = Rig::new(SPEC);
+    let offer = "Sec-WebSocket-Protocol: rtgw.msgpack.v1";
+    // {"type":"auth","data":{"token":T}} by hand, as the specification writes maps and texts.
+    let packed = |token: &str| {
+        let length = u16::try_from(token.len()).unwrap().to_be_bytes();
+        [b"\x82\xa4type\xa4auth\xa4data\x81\xa5token\xda", &length[..], token.as_bytes()].concat()
+    };
+    let mut client = upgraded(&rig, &[offer]);
+    client.send(&masked(0x82, &packed(&token("a"))));
+    let handoff = rig.next_handoff();
+    assert_eq!(&*handoff.opening.admission.principal.user, "a");
+    let mut client = upgraded(&rig, &[offer]);
+    client.send(&masked(0x82, &packed("x")));
+    assert_closed(&mut client, 4401, "token_invalid");
+    let mut client = upgraded(&rig, &[offer]);
+    client.send(&masked(0x82, b"\xc1"));
+    assert_closed(&mut client, 4401, "auth_expected");
+    let mut client = upgraded(&rig, &[offer]);
+    client.send(&text(&auth(&token("a"))));
+    assert_eq!(client.close().0, 1003, "text where messages are binary");
+    drop(handoff);
+    assert_eq!(rig.client().shake("/early", &[offer]).answer().status, 101);
+    let mut refused = rig.client();
+    refused.shake("/early", &[offer]);
+    assert_eq!(refused.answer().header("sec-websocket-protocol"), Some("rtgw.msgpack.v1"));
+    assert_closed(&mut refused, 4401, "token_missing");
 }
 
 #[test]

@@ -98,7 +98,10 @@ fn pages_follow_the_origins_of_their_endpoint() {
     let mut client = rig.client();
     client.send(b"OPTIONS /ws/stats HTTP/1.1\r\nHost: a\r\nOrigin: https://app.test\r\n\r\n");
     let answer = client.answer();
-    assert_eq!((answer.status, answer.header("access-control-allow-headers")), (204, Some("authorization")));
+    assert_eq!(
+        (answer.status, answer.header("access-control-allow-headers")),
+        (204, Some("authorization, x-api-key"))
+    );
 }
 
 #[test]

@@ -5,6 +5,7 @@
 mod admin;
 mod bench;
 mod check;
+mod credential;
 mod publish;
 mod serve;
 mod subscribe;

@@ -2,19 +2,18 @@
 
 use std::time::Duration;
 
-use anyhow::Context;
 use futures_util::{SinkExt, StreamExt};
 use serde_json::{Map, Value, json};
 use tokio::net::TcpStream;
-use tokio_tungstenite::tungstenite::client::IntoClientRequest;
 use tokio_tungstenite::tungstenite::handshake::client::Request;
-use tokio_tungstenite::tungstenite::http::{HeaderValue, Response};
+use tokio_tungstenite::tungstenite::http::Response;
 use tokio_tungstenite::tungstenite::protocol::CloseFrame;
 use tokio_tungstenite::tungstenite::{Error, Message};
 use tokio_tungstenite::{MaybeTlsStream, WebSocketStream};
 
 use rtgw_model::{CloseCode, Retry};
 
+use super::credential::Credential;
 use super::{Failure, client_runtime, print_line, report};
 
 const FIRST_DELAY: Duration = Duration::from_millis(250);
@@ -29,9 +28,8 @@ pub(super) struct Subscribe {
     url: String,
     /// Channels to subscribe to; none to hear only what the endpoint subscribes by itself.
     channels: Vec<String>,
-    /// A token (see `rtgw token`); better in the environment, where other users of the machine cannot read it.
-    #[arg(long, env = "RTGW_TOKEN", hide_env_values = true)]
-    token: Option<String>,
+    #[command(flatten)]
+    credential: Credential,
     /// The wire protocol of the endpoint.
     #[arg(long, default_value = "json", value_parser = ["json"])]
     protocol: String,
@@ -62,22 +60,11 @@ enum End {
 
 impl Subscribe {
     pub(super) fn run(self) -> Result<(), Failure> {
-        let request = self.request().map_err(|error| Failure::Refused(format!("error: {error:#}")))?;
+        let request = self
+            .credential
+            .request(&self.url)
+            .map_err(|error| Failure::Refused(format!("error: {error:#}")))?;
         client_runtime()?.block_on(self.hear(&request))
-    }
-
-    fn request(&self) -> anyhow::Result<Request> {
-        let url = self.url.as_str();
-        let mut request = url.into_client_request().with_context(|| format!("{url:?} is not a ws:// URL"))?;
-        let headers = request.headers_mut();
-        headers.insert("sec-websocket-protocol", HeaderValue::from_static("rtgw.json.v1"));
-        if let Some(token) = &self.token {
-            let mut value = HeaderValue::from_str(&format!("Bearer {token}"))
-                .map_err(|_| anyhow::anyhow!("the token has characters that no token has"))?;
-            value.set_sensitive(true);
-            headers.insert("authorization", value);
-        }
-        Ok(request)
     }
 
     async fn hear(&self, request: &Request) -> Result<(), Failure> {
@@ -110,6 +97,9 @@ impl Subscribe {
     ) -> Result<End, Error> {
         let (mut socket, _) = tokio_tungstenite::connect_async(request.clone()).await?;
         *delay = FIRST_DELAY;
+        if let Some(auth) = self.credential.first_message() {
+            socket.send(Message::text(auth.to_string())).await?;
+        }
         for command in self.commands() {
             socket.send(Message::text(command.to_string())).await?;
         }

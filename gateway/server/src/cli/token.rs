@@ -26,7 +26,8 @@ pub(super) struct Token {
     /// The claim `sub`: the user, unless the manifest's `auth.identity` says otherwise.
     #[arg(long, value_name = "USER")]
     sub: String,
-    /// A further claim, such as role=admin; a value that is JSON is taken as JSON, any other as text.
+    /// A further claim, such as role=admin or 'workspaces=["a","b"]'; a value that is JSON is taken as JSON, any other as text. A
+    /// number that should be a text needs quotes of its own: 'workspace_id="42"'.
     #[arg(long = "claim", value_name = "K=V", value_parser = claim)]
     claims: Vec<(String, Value)>,
     /// How long the token is good.
@@ -114,7 +115,14 @@ pub(super) fn sign(
 fn claim(text: &str) -> Result<(String, Value), String> {
     let (name, value) =
         text.split_once('=').filter(|(name, _)| !name.is_empty()).ok_or("write NAME=VALUE")?;
-    let value = serde_json::from_str(value).unwrap_or_else(|_| value.into());
+    let value = match serde_json::from_str(value) {
+        Ok(value) => value,
+        // A slip in a list would become a text that no rule expects.
+        Err(error) if value.starts_with(['[', '{', '"']) => {
+            return Err(format!("{name} is not JSON: {error}"));
+        }
+        Err(_) => value.into(),
+    };
     Ok((name.to_owned(), value))
 }
 
@@ -158,7 +166,8 @@ mod tests {
 
     #[test]
     fn the_gateway_accepts_what_is_signed_for_it() {
-        let claims = ["role=admin", "n=5", "list=[\"a\"]", "text=\"5\"", "odd=a=b", "empty="];
+        let nested = r#"app={"roles":["a","b"],"teams":[{"id":"t"}],"on":true,"none":null}"#;
+        let claims = ["role=admin", "n=5", "list=[\"a\",\"b\"]", "text=\"5\"", "odd=a=b", "empty=", nested];
         let claims: Vec<_> = claims.iter().map(|text| claim(text).unwrap()).collect();
         let plain = config("[{name: a, algorithms: [HS256], secretRef: {name: auth, key: jwt}}]");
         let token = sign(&plain, "ann", &claims, Duration::from_secs(60)).unwrap();
@@ -167,8 +176,8 @@ mod tests {
         assert_eq!(exp, iat + 60);
         assert_eq!(
             said,
-            json!({"sub": "ann", "role": "admin", "n": 5, "list": ["a"], "text": "5", "odd": "a=b", "empty": "",
-                   "exp": null, "iat": null})
+            json!({"sub": "ann", "role": "admin", "n": 5, "list": ["a", "b"], "text": "5", "odd": "a=b", "empty": "",
+                   "app": {"roles": ["a", "b"], "teams": [{"id": "t"}], "on": true, "none": null}, "exp": null, "iat": null})
         );
 
         for (audience, aud) in [("[one]", json!("one")), ("[one, two]", json!(["one", "two"]))] {
@@ -195,6 +204,7 @@ mod tests {
         let long = [("k".to_owned(), json!("x".repeat(TOKEN_BYTES)))];
         assert!(matches!(sign(&plain, "a", &long, Duration::from_secs(1)), Err(SignError::TooLong(_))));
         assert!(claim("novalue").is_err() && claim("=v").is_err());
+        assert!(claim("list=[\"a\",b]").is_err() && claim("map={a}").is_err() && claim("text=\"a").is_err());
         assert!(duration("0s").is_err() && duration("1d").is_err() && duration("1h").is_ok());
     }
 }

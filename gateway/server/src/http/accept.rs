@@ -100,12 +100,8 @@ impl Places {
 
 /// Accepts from `listener` until `stop`, then waits until every connection has ended. No more than there are `places` are served at
 /// once; more wait in the kernel's backlog. Dropping the future ends all of them.
-pub(super) async fn accept<S, F>(
-    listener: TcpListener,
-    mut places: Places,
-    stop: CancellationToken,
-    serve: S,
-) where
+pub(super) async fn accept<S, F>(listener: TcpListener, mut places: Places, stop: CancellationToken, serve: S)
+where
     S: Fn(TcpStream, SocketAddr) -> F,
     F: Future<Output = ()> + Send + 'static,
 {

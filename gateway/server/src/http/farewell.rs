@@ -44,7 +44,14 @@ mod tests {
     #[test]
     fn every_refusal_has_its_code_in_the_table() {
         for (status, code) in [
-            (400, 1002), (401, 4401), (403, 4403), (404, 4403), (413, 1009), (429, 4429), (500, 4500), (503, 1013),
+            (400, 1002),
+            (401, 4401),
+            (403, 4403),
+            (404, 4403),
+            (413, 1009),
+            (429, 4429),
+            (500, 4500),
+            (503, 1013),
         ] {
             let refusal = Refusal::new(status, "the_code", "");
             let close = close_of(&refusal);

@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use rtgw_model::{Close, CloseCode};
-use rtgw_protocol::json;
 use rtgw_protocol::websocket::{Decoder, Flow, Incoming, Progress, Rules, frame};
+use rtgw_protocol::{json, msgpack};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
@@ -14,6 +14,7 @@ use super::admission::{self, Candidate};
 use super::farewell;
 use super::upgrade::ACCEPTED;
 use crate::refusal::Refusal;
+use crate::transport::SocketProtocol;
 
 /// How long the message may take to come, whole.
 const WITHIN: Duration = Duration::from_secs(5);
@@ -38,10 +39,10 @@ enum Heard {
 
 /// Waits for the credential of `candidate` and goes on with its admission.
 pub(super) async fn hear(candidate: Candidate, mut stream: TcpStream, read_ahead: Bytes) {
-    let rules = Rules { deflate: candidate.window.is_some(), message_bytes: MESSAGE_BYTES };
+    let rules = Rules { deflate: candidate.wire.window.is_some(), message_bytes: MESSAGE_BYTES };
     let heard = tokio::select! {
         biased;
-        heard = listen(&mut stream, read_ahead, &rules) => heard,
+        heard = listen(&mut stream, read_ahead, &rules, candidate.wire.protocol) => heard,
         () = candidate.stop.cancelled() => refused(&admission::draining()),
         () = tokio::time::sleep(WITHIN) => refused(&late()),
     };
@@ -70,7 +71,7 @@ pub(super) async fn hear(candidate: Candidate, mut stream: TcpStream, read_ahead
 }
 
 /// Reads until the first message; pings are answered meanwhile.
-async fn listen(stream: &mut TcpStream, read_ahead: Bytes, rules: &Rules) -> Heard {
+async fn listen(stream: &mut TcpStream, read_ahead: Bytes, rules: &Rules, protocol: SocketProtocol) -> Heard {
     let mut decoder = Decoder::default();
     let mut chunk = Vec::from(read_ahead);
     let mut left = READ_BYTES;
@@ -80,7 +81,7 @@ async fn listen(stream: &mut TcpStream, read_ahead: Bytes, rules: &Rules) -> Hea
             return Heard::Wrong(close, "bad_frame");
         };
         left = rest;
-        let mut ear = Ear::default();
+        let mut ear = Ear { protocol, pongs: Vec::new(), said: None };
         let outcome = decoder.decode(rules, &mut chunk, &mut |incoming| ear.hear(incoming));
         if let Some(Said::Token(token)) = ear.said {
             return Heard::Token(token, decoder.into_waiting().into());
@@ -92,9 +93,9 @@ async fn listen(stream: &mut TcpStream, read_ahead: Bytes, rules: &Rules) -> Hea
         match (ear.said, outcome) {
             (Some(Said::Close(code)), Ok(_)) => return Heard::Closed(code),
             (Some(Said::Something), _) => return refused(&unexpected()),
-            (Some(Said::Binary), _) => {
-                let close = Close::new(CloseCode::UnsupportedData, "this endpoint takes text messages only");
-                return Heard::Wrong(close, "bad_frame");
+            (Some(Said::OtherKind), _) => {
+                let why = "the other kind of message, text or binary, is spoken here";
+                return Heard::Wrong(Close::new(CloseCode::UnsupportedData, why), "bad_frame");
             }
             (_, Err(violation)) => {
                 let close = Close { code: violation.code(), reason: violation.to_string().into() };
@@ -115,11 +116,12 @@ enum Said {
     Token(String),
     Close(Option<u16>),
     Something,
-    Binary,
+    /// Text where messages are binary, or the other way round.
+    OtherKind,
 }
 
-#[derive(Default)]
 struct Ear {
+    protocol: SocketProtocol,
     pongs: Vec<u8>,
     said: Option<Said>,
 }
@@ -133,14 +135,19 @@ impl Ear {
                 return Flow::Continue;
             }
             Incoming::Close(payload) => Said::Close(payload.map(|(code, _)| code)),
-            Incoming::Text(text) => {
-                json::auth(text).map_or(Said::Something, |token| Said::Token(token.into_owned()))
+            Incoming::Text(text) if self.protocol != SocketProtocol::MessagePack => token(text),
+            Incoming::Binary(bytes) if self.protocol != SocketProtocol::Json => {
+                msgpack::to_json(bytes, MESSAGE_BYTES).map_or(Said::Something, |text| token(&text))
             }
-            Incoming::Binary(_) => Said::Binary,
+            Incoming::Text(_) | Incoming::Binary(_) => Said::OtherKind,
         };
         self.said = Some(said);
         Flow::Pause
     }
+}
+
+fn token(text: &str) -> Said {
+    json::auth(text).map_or(Said::Something, |token| Said::Token(token.into_owned()))
 }
 
 fn refused(refusal: &Refusal) -> Heard {

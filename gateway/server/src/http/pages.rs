@@ -56,7 +56,7 @@ pub(super) async fn answer(
             answer
         }
     };
-    cors::allow(&endpoint.auth.allowed_origins, origin.as_ref(), answer.headers_mut());
+    cors::allow(&endpoint.auth, origin.as_ref(), answer.headers_mut());
     answer
 }
 
