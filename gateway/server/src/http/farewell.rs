@@ -1,5 +1,7 @@
 //! The end of a connection that was upgraded and became no session: a close frame that arrives.
 
+use std::borrow::Cow;
+
 use rtgw_model::Close;
 use rtgw_protocol::websocket::{close, frame};
 use tokio::io::AsyncWriteExt;
@@ -11,11 +13,11 @@ use crate::refusal::Refusal;
 
 /// A refusal as a close: the reason names the delay where there is one, else the code of the refusal.
 pub(super) fn close_of(refusal: &Refusal) -> Close {
-    let reason = match refusal.retry_after {
+    let reason: Cow<'static, str> = match refusal.retry_after {
         Some(seconds) => format!("after={}", u64::from(seconds) * 1000).into(),
         None => refusal.code.into(),
     };
-    Close { code: refusal.close_code(), reason }
+    Close::new(refusal.close_code(), reason)
 }
 
 /// Closes `stream` with `code`.

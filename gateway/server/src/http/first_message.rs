@@ -54,8 +54,8 @@ pub(super) async fn hear(candidate: Candidate, mut stream: TcpStream, read_ahead
             }
             Err(refusal) => {
                 candidate.count(refusal.code);
-                let Close { code, reason } = farewell::close_of(&refusal);
-                farewell::say(stream, code.code(), &reason).await;
+                let close = farewell::close_of(&refusal);
+                farewell::say(stream, close.code.code(), &close.reason).await;
             }
         },
         Heard::Wrong(close, result) => {
@@ -98,8 +98,7 @@ async fn listen(stream: &mut TcpStream, read_ahead: Bytes, rules: &Rules, protoc
                 return Heard::Wrong(Close::new(CloseCode::UnsupportedData, why), "bad_frame");
             }
             (_, Err(violation)) => {
-                let close = Close { code: violation.code(), reason: violation.to_string().into() };
-                return Heard::Wrong(close, "bad_frame");
+                return Heard::Wrong(Close::new(violation.code(), violation.to_string()), "bad_frame");
             }
             (_, Ok(Progress::Drained | Progress::Paused | Progress::Ended)) => {}
         }
