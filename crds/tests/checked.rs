@@ -31,7 +31,8 @@ fn absent_fields_have_their_defaults() {
     assert_eq!(endpoint.heartbeat, Heartbeat { interval: seconds(25), timeout: seconds(60), idle: None });
     assert_eq!(endpoint.compression, Compression::None);
     assert!(endpoint.auth.anonymous);
-    assert_eq!(endpoint.auth.token_from, [TokenPlace::Header, TokenPlace::Query]);
+    let places = [TokenPlace::Header, TokenPlace::Query, TokenPlace::Subprotocol, TokenPlace::ApiKeyHeader];
+    assert_eq!(endpoint.auth.token_from, places);
     assert_eq!(endpoint.auth.allowed_origins, Origins::SameHost);
     assert_eq!((checked.auth.user.clone(), checked.auth.tenant.clone()), (cel("claims.sub"), None));
     let channel = &checked.channels[0];
