@@ -148,7 +148,9 @@ fn a_client_of_our_protocol_is_refused_by_a_close_that_arrives() {
 
 #[test]
 fn the_subprotocol_and_the_query_decide_how_a_shard_speaks() {
-    let rig = Rig::new(&OPEN.replace("path: /ws,", "path: /ws, compression: {mode: Shared},"));
+    // The pair of a token is looked at for what it answers only.
+    let open = OPEN.replace("{anonymous: Allow}", "{anonymous: Allow, tokenFrom: [Header]}");
+    let rig = Rig::new(&open.replace("path: /ws,", "path: /ws, compression: {mode: Shared},"));
     let deflate = "Sec-WebSocket-Extensions: permessage-deflate";
     let shaken = |path: &str, protocol: &str| {
         let answer = rig.client().shake(path, &[deflate, protocol]).answer();
