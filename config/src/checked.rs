@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+pub use crate::credentials::{Algorithm, ApiKey, AuthWebhook, Issuer, IssuerKeys, Jwks, KeyScope};
 use crate::expression::Expression;
 use crate::pattern::Pattern;
 use crate::template::Template;
@@ -172,25 +173,14 @@ pub enum Compression {
 pub struct Auth {
     /// Verifiers of tokens.
     pub issuers: Vec<Issuer>,
+    /// Keys of programs.
+    pub api_keys: Vec<ApiKey>,
+    /// Asked about what is no token of an issuer.
+    pub webhook: Option<AuthWebhook>,
     /// Gives the user; default `claims.sub`.
     pub user: Expression,
     /// Gives the tenant; absent = none.
     pub tenant: Option<Expression>,
-}
-
-/// A verifier of tokens.
-#[derive(Clone, Debug)]
-pub struct Issuer {
-    /// Unique name.
-    pub name: String,
-    /// The HMAC key (HS256), from a Secret.
-    pub key: Secret,
-    /// The required `iss`.
-    pub issuer: Option<String>,
-    /// Accepted `aud`; empty = not checked.
-    pub audience: Vec<String>,
-    /// Tolerated difference of clocks.
-    pub leeway: Duration,
 }
 
 /// Bytes that must never be printed: `Debug` shows only the length.

@@ -16,6 +16,16 @@ pub const IDENTITY_USER: &str = "claims.sub";
 pub const TOKEN_FROM: [&str; 4] = ["Header", "Query", "Subprotocol", "ApiKeyHeader"];
 /// Clocks of machines that run NTP differ by less.
 pub const LEEWAY: Duration = Duration::from_secs(30);
+/// Issuers announce a new key at least so long before they use it.
+pub const JWKS_REFRESH: Duration = Duration::from_secs(300);
+/// An issuer that is down for an hour is not one whose keys were stolen.
+pub const JWKS_STALE_FOR: Duration = Duration::from_secs(3600);
+/// A client that waits longer for its connection gives up.
+pub const WEBHOOK_TIMEOUT: Duration = Duration::from_secs(2);
+/// A user who was removed stays for no longer than a minute's habit, and reconnects do not all ask.
+pub const WEBHOOK_CACHE_FOR: Duration = Duration::from_secs(60);
+/// As many as a small application answers at once.
+pub const WEBHOOK_MAX_IN_FLIGHT: u32 = 64;
 /// A channel that says nothing is for known users.
 pub const SUBSCRIBE: &str = "user != ''";
 /// Clients publish only where a rule says so.

@@ -4,10 +4,12 @@
 
 mod check;
 pub mod checked;
+mod credentials;
 pub mod defaults;
 pub mod expression;
 pub mod pattern;
 pub mod problem;
+pub mod public_key;
 pub mod raw;
 pub mod schema;
 pub mod secrets;

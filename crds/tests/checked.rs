@@ -79,7 +79,9 @@ fn endpoints_and_credentials_are_as_written() {
     let listed = vec!["https://app.example.com".to_owned(), "null".to_owned()];
     assert_eq!(raw.auth.allowed_origins, Origins::Listed(listed));
     let issuer = &checked.auth.issuers[0];
-    assert_eq!(issuer.key.0, b"for-trying-out-only-0123456789abcdef");
+    assert!(
+        matches!(&issuer.keys, IssuerKeys::Hmac(keys) if keys[0].0 == b"for-trying-out-only-0123456789abcdef")
+    );
     assert_eq!(
         (issuer.issuer.as_deref(), &issuer.audience[..]),
         (Some("https://id.example.com"), &["chat".to_owned()][..])
@@ -142,4 +144,39 @@ fn secrets_may_stand_in_another_file() {
     let text = |name: &str, content: &str| Text { name: name.into(), content: content.into() };
     let accepted = Manifests::read(&[text("a.yaml", gateway), text("b.yaml", secret)]).check(None).unwrap();
     assert_eq!(accepted.checked.auth.issuers.len(), 1);
+}
+
+#[test]
+fn credentials_are_as_written() {
+    let auth = checked(include_str!("corpus/good/credentials.yaml")).auth;
+    let names = |at: usize| auth.issuers[at].algorithms.iter().map(|one| one.name()).collect::<Vec<_>>();
+    assert_eq!(
+        (names(0), names(1), names(3)),
+        (vec!["HS256", "HS384"], vec!["RS256", "PS512"], vec!["RS256"])
+    );
+    assert!(
+        matches!(&auth.issuers[0].keys, IssuerKeys::Hmac(keys) if keys.len() == 2 && keys[1].0.starts_with(b"for-trying-out-before"))
+    );
+    assert!(matches!(&auth.issuers[2].keys, IssuerKeys::Public(keys) if keys.len() == 2));
+    let seconds = Duration::from_secs;
+    let IssuerKeys::Jwks(jwks) = &auth.issuers[3].keys else { panic!("jwks") };
+    assert_eq!(
+        (jwks.url.host(), jwks.refresh, jwks.stale_for),
+        ("id.example.com", seconds(300), seconds(3600))
+    );
+    let IssuerKeys::Jwks(jwks) = &auth.issuers[4].keys else { panic!("jwks") };
+    assert_eq!((jwks.refresh, jwks.stale_for), (seconds(30), Duration::ZERO));
+    let [backend, service] = auth.api_keys.as_slice() else { panic!("two keys") };
+    assert_eq!((backend.scopes.len(), backend.claims.as_str()), (7, r#"{"sub":"backend"}"#));
+    assert_eq!(service.claims, r#"{"role":"bot","teams":["a","b"],"sub":"service"}"#);
+    assert!(
+        matches!(&service.scopes[2], KeyScope::Publish(pattern) if pattern.matches("jobs:1:2").is_some())
+    );
+    let webhook = auth.webhook.unwrap();
+    assert_eq!(
+        (webhook.timeout, webhook.cache_for, webhook.max_in_flight),
+        (Duration::from_millis(1500), seconds(30), 8)
+    );
+    assert_eq!(webhook.url.as_str(), "http://app/rt/auth");
+    assert!(webhook.secret.is_some());
 }

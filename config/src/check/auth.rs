@@ -1,23 +1,18 @@
 //! Issuers, identity, and what an endpoint makes of them.
 
-use std::time::Duration;
-
 use super::{Check, syntax};
-use crate::checked::{Auth, EndpointAuth, Issuer, Origins};
+use crate::checked::{Auth, EndpointAuth, Origins};
 use crate::defaults;
 use crate::expression::Scope;
 use crate::problem::Problem;
 use crate::raw;
 
-/// RFC 7518, section 3.2: an HS256 key has at least as many bits as the hash.
-const HS256_KEY_BYTES: usize = 32;
-
 impl Check<'_> {
     pub(super) fn auth(&mut self, auth: Option<&raw::Auth>) -> Option<Auth> {
-        let issuers = auth.and_then(|auth| auth.issuers.as_deref()).unwrap_or_default();
-        self.unique("spec.auth.issuers", issuers.iter().map(|issuer| issuer.name.as_str()));
-        let checked: Vec<Issuer> =
-            issuers.iter().enumerate().filter_map(|(at, issuer)| self.issuer(at, issuer)).collect();
+        let issuers = self.issuers(auth.and_then(|auth| auth.issuers.as_deref()).unwrap_or_default());
+        let api_keys = self.api_keys(auth.and_then(|auth| auth.api_keys.as_deref()).unwrap_or_default());
+        let webhook = auth.and_then(|auth| auth.webhook.as_ref());
+        let webhook = webhook.and_then(|webhook| self.auth_webhook(webhook));
         if let Some(auth) = auth {
             self.origins("spec.auth.allowedOrigins", auth.allowed_origins.as_deref());
             self.token_places("spec.auth.tokenFrom", auth.token_from.as_deref());
@@ -27,32 +22,7 @@ impl Check<'_> {
         let user = self.expression("spec.auth.identity.user", text, &Scope::Identity);
         let tenant = identity.and_then(|identity| identity.tenant.as_ref());
         let tenant = self.optional("spec.auth.identity.tenant", tenant, &Scope::Identity);
-        Some(Auth { issuers: checked, user: user?, tenant: tenant? })
-    }
-
-    fn issuer(&mut self, at: usize, issuer: &raw::Issuer) -> Option<Issuer> {
-        let path = format!("spec.auth.issuers[{at}]");
-        let leeway = self.duration(
-            &format!("{path}.leeway"),
-            issuer.leeway.as_ref(),
-            defaults::LEEWAY,
-            [Duration::ZERO, Duration::from_secs(600)],
-        );
-        let key = self.secret(&format!("{path}.secretRef"), &issuer.secret_ref)?;
-        if key.0.len() < HS256_KEY_BYTES {
-            let length = key.0.len();
-            let message =
-                format!("the key has {length} bytes: HS256 needs {HS256_KEY_BYTES} to be hard to guess");
-            let hint = "openssl rand -base64 32 makes one";
-            self.problems.add(Problem::warning(format!("{path}.secretRef"), message).hint(hint));
-        }
-        Some(Issuer {
-            name: issuer.name.clone(),
-            key,
-            issuer: issuer.issuer.clone(),
-            audience: issuer.audience.clone().unwrap_or_default(),
-            leeway,
-        })
+        Some(Auth { issuers, api_keys, webhook, user: user?, tenant: tenant? })
     }
 
     /// `spec.auth` with an endpoint's overrides applied.
@@ -69,16 +39,15 @@ impl Check<'_> {
             None => origins(all.and_then(|all| all.allowed_origins.as_deref())),
         };
         let anonymous = anonymous == raw::Anonymous::Allow;
-        let issuers = all.and_then(|all| all.issuers.as_deref()).unwrap_or_default();
-        if !anonymous && issuers.is_empty() {
+        if !anonymous && !all.is_some_and(knows_somebody) {
             let (path, message) = match own.and_then(|own| own.anonymous) {
                 Some(_) => (
                     format!("{path}.auth.anonymous"),
-                    "nobody can connect here: there is no issuer of tokens",
+                    "nobody can connect here: there is no issuer of tokens, no API key for connections and no webhook",
                 ),
                 None => (
                     "spec.auth".into(),
-                    "nobody can connect: there is no issuer of tokens, and anonymous is Deny",
+                    "nobody can connect: there is no issuer of tokens, no API key for connections and no webhook, and anonymous is Deny",
                 ),
             };
             let hint = "add auth.issuers, or set auth.anonymous: Allow to let everyone in";
@@ -106,6 +75,13 @@ impl Check<'_> {
         }
         origins(listed)
     }
+}
+
+/// Whether any credential can be good.
+fn knows_somebody(auth: &raw::Auth) -> bool {
+    let connects = |key: &raw::ApiKey| key.scopes.iter().any(|scope| scope == "connect");
+    let issuers = auth.issuers.as_deref().unwrap_or_default();
+    !issuers.is_empty() || auth.webhook.is_some() || auth.api_keys.iter().flatten().any(connects)
 }
 
 fn origins(listed: Option<&[String]>) -> Origins {

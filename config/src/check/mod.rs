@@ -1,9 +1,11 @@
 //! What shapes cannot say: names that must resolve, expressions that must compile, fields that must agree. Every problem is
 //! collected; a part that has one is left out, and the rest is checked all the same.
 
+mod api_keys;
 mod auth;
 mod channels;
 mod endpoints;
+mod issuers;
 mod limits;
 mod reach;
 mod redis;
@@ -168,8 +170,21 @@ impl Check<'_> {
         }
     }
 
-    /// The value behind a reference at `path`.
+    /// The value behind a reference at `path`, taken to the letter.
     fn secret(&mut self, path: &str, reference: &SecretRef) -> Option<Secret> {
+        let value = self.stored(path, reference)?;
+        if value.0.ends_with(b"\n") {
+            let (name, key) = (&reference.name, &reference.key);
+            let message = format!(
+                "the key `{key}` of the Secret `{name}` ends with a line break, which counts as part of it"
+            );
+            self.problems.add(Problem::warning(format!("{path}.key"), message).hint("`echo -n` writes none"));
+        }
+        Some(value)
+    }
+
+    /// The value behind a reference at `path`.
+    fn stored(&mut self, path: &str, reference: &SecretRef) -> Option<Secret> {
         let (name, key) = (&reference.name, &reference.key);
         let Some(values) = self.secrets.get(name) else {
             let known: Vec<&str> = self.secrets.names().collect();
@@ -199,12 +214,6 @@ impl Check<'_> {
         if value.0.is_empty() {
             self.error(format!("{path}.key"), format!("the key `{key}` of the Secret `{name}` is empty"));
             return None;
-        }
-        if value.0.ends_with(b"\n") {
-            let message = format!(
-                "the key `{key}` of the Secret `{name}` ends with a line break, which counts as part of it"
-            );
-            self.problems.add(Problem::warning(format!("{path}.key"), message).hint("`echo -n` writes none"));
         }
         Some(value.clone())
     }

@@ -3,8 +3,9 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::api_key::{ApiKey, AuthWebhook};
+use super::issuer::Issuer;
 use super::token_place::TokenPlace;
-use super::units::{DurationText, SecretRef};
 use crate::defaults;
 
 /// How clients prove who they are.
@@ -22,10 +23,17 @@ pub struct Auth {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 64), extend("default" = defaults::TOKEN_FROM))]
     pub token_from: Option<Vec<TokenPlace>>,
-    /// Who signs tokens.
+    /// Who signs tokens; the first that fits a token's `alg`, `iss` and key judges it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 8))]
     pub issuers: Option<Vec<Issuer>>,
+    /// Keys of programs, asked before anything else.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 32))]
+    pub api_keys: Option<Vec<ApiKey>>,
+    /// The application itself, for credentials that are no token of an issuer.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub webhook: Option<AuthWebhook>,
     /// Who a token's bearer is.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub identity: Option<Identity>,
@@ -44,42 +52,6 @@ pub enum Anonymous {
     Deny,
     /// Let in as nobody.
     Allow,
-}
-
-/// Who signs tokens.
-#[derive(Clone, Debug, PartialEq, Deserialize, Serialize, JsonSchema)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-#[schemars(inline)]
-pub struct Issuer {
-    /// Unique name, for logs and metrics.
-    #[schemars(length(min = 1, max = 63), regex(pattern = "^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"))]
-    pub name: String,
-    /// Accepted signatures.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(min = 1, max = 64), extend("default" = ["HS256"]))]
-    pub algorithms: Option<Vec<Algorithm>>,
-    /// The signing key; at least 32 bytes for HS256.
-    pub secret_ref: SecretRef,
-    /// The `iss` that tokens must carry. Absent: not checked.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(min = 1, max = 2048))]
-    pub issuer: Option<String>,
-    /// Tokens must carry one of these as `aud`. Absent: not checked.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(min = 1, max = 64), inner(length(min = 1, max = 2048)))]
-    pub audience: Option<Vec<String>>,
-    /// Tolerated difference between clocks. At most 10m.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(extend("default" = DurationText::of(defaults::LEEWAY)))]
-    pub leeway: Option<DurationText>,
-}
-
-/// A signature.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
-pub enum Algorithm {
-    /// HMAC with SHA-256.
-    #[serde(rename = "HS256")]
-    Hs256,
 }
 
 /// Who a token's bearer is.

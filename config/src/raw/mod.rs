@@ -1,9 +1,11 @@
 //! The configuration as written: shapes and bounds only, nothing resolved. Doc comments here are what `kubectl explain` and
 //! the generated reference show, so they speak to whoever writes a manifest.
 
+mod api_key;
 mod auth;
 mod channel;
 mod endpoint;
+mod issuer;
 mod limits;
 mod redis;
 mod source;
@@ -13,12 +15,14 @@ pub mod units;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-pub use auth::{Algorithm, Anonymous, Auth, Identity, Issuer};
+pub use api_key::{ApiKey, AuthWebhook};
+pub use auth::{Anonymous, Auth, Identity};
 pub use channel::{Channel, Delivery, SlowConsumer};
 pub use endpoint::{
     AutoSubscribe, Compression, CompressionMode, Endpoint, EndpointAuth, Envelope, Greeting, Health,
     Heartbeat, Protocol, Stats,
 };
+pub use issuer::{Algorithm, Issuer, Jwks};
 pub use limits::{ConnectionLimits, Limits, PodLimits};
 pub use redis::{Embedded, ExternalRedis, Redis};
 pub use source::{Ingest, PublishRule, RedisPubSub, Source};

@@ -10,10 +10,11 @@ use rtgw_model::{ConnectionKey, EndpointIx, Principal, Timestamp};
 use super::credential::{self, Credential, Query};
 use super::greeting::Greeting;
 use super::identity::Identity;
-use super::token::Verifier;
-use super::{Admitted, ConnectRequest, Identified, Presented, origin};
+use super::webhook::Question;
+use super::{Admitted, ConnectRequest, Credentials, Identified, Presented, Verified, origin};
 use crate::clock;
 use crate::expressions::{CallerScope, ChannelTemplate, Condition, Connection};
+use crate::outbound::Outbound;
 use crate::pace::Pace;
 use crate::refusal::Refusal;
 use crate::rules::CompiledRules;
@@ -24,7 +25,7 @@ static GREETINGS: Pace = Pace::every_ms(10_000);
 /// The admission of one configuration; shared by all threads of the runtime.
 #[derive(Debug)]
 pub struct Admitter {
-    verifier: Verifier,
+    credentials: Arc<Credentials>,
     identity: Identity,
     doors: Vec<Door>,
     rules: Arc<CompiledRules>,
@@ -51,7 +52,7 @@ impl Admitter {
     /// Prepares the admission of `config`; `rules` are of the same configuration.
     pub fn new(config: &Checked, rules: Arc<CompiledRules>) -> Self {
         Self {
-            verifier: Verifier::new(&config.auth.issuers),
+            credentials: Arc::new(Credentials::new(&config.auth, &Outbound::new())),
             identity: Identity::new(&config.auth),
             doors: (0..)
                 .zip(&config.endpoints)
@@ -59,6 +60,11 @@ impl Admitter {
                 .collect(),
             rules,
         }
+    }
+
+    /// What judges credentials; somebody has to keep its keys fresh.
+    pub fn credentials(&self) -> &Arc<Credentials> {
+        &self.credentials
     }
 
     /// Whether the page that sent `request` may use the endpoint; cheap, so it can be asked before any limit is.
@@ -163,19 +169,34 @@ impl Admitter {
         mut principal: Principal,
         credential: &Credential<'_>,
     ) -> Result<Principal, Refusal> {
-        principal.claims = self.verify(door, credential).await?.into();
+        let at = clock::wall();
+        let Verified { claims, expires, .. } = self.verify(door, &principal, credential, at).await?;
+        (principal.claims, principal.expires) = (claims.into(), expires);
         let connection = door.connection(key, &principal);
-        let scope = CallerScope::new(connection, principal.claims.as_bytes(), clock::unix_seconds());
+        let scope = CallerScope::new(connection, principal.claims.as_bytes(), at.0 / 1000);
         let (user, tenant) = self.identity.of(&scope)?;
         drop(scope);
         Ok(Principal { user, tenant, ..principal })
     }
 
-    /// The claims that `credential` stands for.
-    async fn verify(&self, door: &Door, credential: &Credential<'_>) -> Result<String, Refusal> {
-        self.verifier.verify(&credential.text).map_err(|error| {
-            tracing::debug!(endpoint = &*door.name, place = ?credential.place, %error, "a token is refused");
-            Refusal::new(401, error.code(), error.to_string())
+    /// What `credential`, presented by `from`, stands for at the time `at`.
+    async fn verify(
+        &self,
+        door: &Door,
+        from: &Principal,
+        credential: &Credential<'_>,
+        at: Timestamp,
+    ) -> Result<Verified, Refusal> {
+        let question = Question {
+            credential: &credential.text,
+            place: credential.place,
+            endpoint: &door.name,
+            ip: from.ip,
+            query: &from.query,
+        };
+        self.credentials.verify(&question, at).await.map_err(|error| {
+            tracing::debug!(endpoint = &*door.name, place = ?credential.place, %error, "a credential is refused");
+            error.refusal()
         })
     }
 

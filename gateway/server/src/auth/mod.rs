@@ -4,14 +4,30 @@
 //! Everything here computes on the calling thread. Only the judgement of a credential may wait, for those who must be asked about it.
 
 mod admitter;
+mod api_keys;
 mod credential;
+mod credentials;
 mod greeting;
 mod identity;
+mod jwks;
+mod jws;
+mod key;
+mod key_set;
 mod origin;
+mod remembered;
+mod sign;
 mod token;
+mod verdict;
+mod webhook;
 
 #[cfg(test)]
 mod admitter_tests;
+#[cfg(test)]
+mod algorithm_tests;
+#[cfg(test)]
+mod credentials_tests;
+#[cfg(test)]
+mod key_set_tests;
 #[cfg(test)]
 mod token_tests;
 
@@ -24,8 +40,13 @@ use rtgw_hub::Grant;
 use rtgw_model::{ConnectionKey, Principal};
 
 pub use admitter::Admitter;
+pub use api_keys::{ApiKey, ApiKeys};
 pub use credential::{Credential, Place};
+pub use credentials::Credentials;
+pub use sign::sign;
 pub use token::{TOKEN_BYTES, TokenError};
+pub use verdict::{AuthError, Verified};
+pub use webhook::Question;
 
 /// What admission looks at. `Debug` shows neither headers nor query: both may hold credentials.
 #[derive(Clone)]

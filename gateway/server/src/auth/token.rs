@@ -1,23 +1,25 @@
-//! Verifies signed tokens (RFC 7519): HS256 and nothing else, so far.
+//! Verifies signed tokens (RFC 7519) by the issuers of the configuration.
 //!
-//! The algorithm is the configuration's choice, never the token's (RFC 8725, section 3.1); keys that a token names or brings are
-//! ignored. What a token says is looked at only after its signature held.
+//! The issuer is the first whose algorithms have the token's, whose `iss` the token carries, and whose key made the signature; it
+//! alone judges the claims. Which algorithms there are is the configuration's choice, never the token's (RFC 8725, section 3.1), and
+//! keys that a token brings or names are ignored. What a token says is believed only after its signature held.
 
-use std::borrow::Cow;
-use std::collections::HashSet;
 use std::fmt;
+use std::sync::Arc;
 
-use base64::Engine;
-use jsonwebtoken::errors::ErrorKind;
-use jsonwebtoken::{Algorithm, DecodingKey, Validation};
-use rtgw_config::checked::Issuer;
-use serde::de::{Deserializer, IgnoredAny, MapAccess, Visitor};
-use serde_json::value::RawValue;
+use rtgw_config::checked::{self, Algorithm, IssuerKeys};
+use rtgw_config::public_key::PublicKey;
+use rtgw_model::Timestamp;
+use tokio_util::sync::CancellationToken;
+
+use super::jws::{Claims, Jws, NESTING};
+use super::key::{HmacKey, made};
+use super::key_set::{KeySet, Lookup};
+use super::verdict::{AuthError, Verified};
+use crate::outbound::Outbound;
 
 /// Longest token in bytes.
 pub const TOKEN_BYTES: usize = 8 * 1024;
-/// Deepest nesting of a token's header and claims.
-const NESTING: usize = 32;
 
 /// Why a token is refused: for its developer, so each says what to do. None repeats anything of the token.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, thiserror::Error)]
@@ -34,7 +36,7 @@ pub enum TokenError {
     )]
     Malformed,
     /// The header names another algorithm.
-    #[error("the token is not signed with HS256, the one algorithm that this gateway accepts")]
+    #[error("the token's algorithm is none that the gateway's issuers are configured with")]
     Algorithm,
     /// The header has `crit` (RFC 7515, section 4.1.11).
     #[error("the token's header demands extensions (`crit`) that this gateway does not have")]
@@ -47,6 +49,9 @@ pub enum TokenError {
     /// No issuer's key made the signature.
     #[error("the token's signature is wrong: sign it with the key that the gateway's issuer is given")]
     Signature,
+    /// None of the published keys has the token's `kid`.
+    #[error("the token's key (`kid`) is none that the issuer publishes")]
+    UnknownKey,
     /// The claims are no JSON object, nest too deep, or say one thing twice.
     #[error("the token's claims must be one JSON object, each claim once, nested at most {NESTING} deep")]
     Claims,
@@ -77,47 +82,79 @@ impl TokenError {
             _ => "token_invalid",
         }
     }
+
+    /// Whether the credential is none that any issuer would have made, so that somebody else may know it.
+    pub(super) fn is_foreign(self) -> bool {
+        matches!(self, Self::Malformed | Self::Algorithm | Self::NoIssuer | Self::Issuer)
+    }
 }
 
 /// All issuers of a configuration.
-pub(super) struct Verifier(Vec<Key>);
+pub(super) struct Issuers(Box<[Issuer]>);
 
-struct Key {
+struct Issuer {
     name: Box<str>,
-    key: DecodingKey,
-    validation: Validation,
+    algorithms: Box<[Algorithm]>,
+    keys: Keys,
+    iss: Option<Box<str>>,
+    audience: Box<[String]>,
+    /// Seconds.
+    leeway: f64,
+}
+
+enum Keys {
+    Hmac(Box<[HmacKey]>),
+    Public(Box<[PublicKey]>),
+    Published(Arc<KeySet>),
 }
 
 /// Shows names only.
-impl fmt::Debug for Verifier {
+impl fmt::Debug for Issuers {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_list().entries(self.0.iter().map(|key| &key.name)).finish()
+        f.debug_list().entries(self.0.iter().map(|issuer| &issuer.name)).finish()
     }
 }
 
-impl Verifier {
-    /// Prepares `issuers`.
-    pub(super) fn new(issuers: &[Issuer]) -> Self {
-        Self(issuers.iter().map(Key::new).collect())
+impl Issuers {
+    /// Prepares `issuers`; published keys are fetched over `outbound` once somebody runs [`Self::keep_keys`].
+    pub(super) fn new(issuers: &[checked::Issuer], outbound: &Outbound) -> Self {
+        Self(issuers.iter().map(|issuer| Issuer::new(issuer, outbound)).collect())
     }
 
-    /// The claims of `token`, as raw JSON, by the first issuer that accepts it.
+    /// Keeps published keys fresh until `stop`.
+    pub(super) async fn keep_keys(&self, stop: &CancellationToken) {
+        let sets = self.0.iter().filter_map(|issuer| match &issuer.keys {
+            Keys::Published(set) => Some(set.keep(stop)),
+            _ => None,
+        });
+        futures_util::future::join_all(sets).await;
+    }
+
+    /// What `token` says at the time `at`. Waits only where a published key is not known yet.
     ///
     /// # Errors
-    /// What is wrong, by the issuer whose key made the signature where there is one.
-    pub(super) fn verify(&self, token: &str) -> Result<String, TokenError> {
-        if token.is_empty() {
-            return Err(TokenError::Empty);
-        }
-        if token.len() > TOKEN_BYTES {
-            return Err(TokenError::TooLong);
-        }
-        header(token)?;
-        let mut worst = TokenError::NoIssuer;
-        for key in &self.0 {
-            match key.verify(token) {
-                Ok(claims) => return Ok(claims),
-                Err(error) if matches!(worst, TokenError::NoIssuer | TokenError::Signature) => worst = error,
+    /// What is wrong with it, by the issuer whose key made the signature where there is one; [`AuthError::Unavailable`] where the
+    /// keys that it needs are not there.
+    pub(super) async fn verify(&self, token: &str, at: Timestamp) -> Result<Verified, AuthError> {
+        let jws = Jws::read(token)?;
+        let fits = |issuer: &&Issuer| jws.algorithm.is_some_and(|one| issuer.algorithms.contains(&one));
+        let Some(algorithm) = jws.algorithm.filter(|_| self.0.iter().any(|issuer| fits(&issuer))) else {
+            return Err(if self.0.is_empty() { TokenError::NoIssuer } else { TokenError::Algorithm }.into());
+        };
+        let (json, signature) = (jws.claims()?, jws.signature()?);
+        let claims = Claims::read(&json)?;
+        let mut worst: AuthError = TokenError::Issuer.into();
+        for issuer in self.0.iter().filter(fits) {
+            if !issuer.iss.as_deref().is_none_or(|iss| claims.is_from(iss)) {
+                continue;
+            }
+            match issuer.made(&jws, algorithm, &signature).await {
+                Ok(()) => {
+                    let expires = issuer.judge(&claims, at)?;
+                    return Ok(Verified { claims: json, expires: Some(expires), scopes: None });
+                }
+                // Whoever could not look may be the one that signed.
+                Err(error) if worst != AuthError::Unavailable => worst = error,
                 Err(_) => {}
             }
         }
@@ -125,135 +162,60 @@ impl Verifier {
     }
 }
 
-/// Judges the header before any key is used.
-fn header(token: &str) -> Result<(), TokenError> {
-    if token.bytes().filter(|byte| *byte == b'.').count() != 2 {
-        return Err(TokenError::Malformed);
-    }
-    let header = jsonwebtoken::decode_header(token).map_err(|_| unreadable(token))?;
-    if header.alg != Algorithm::HS256 {
-        return Err(TokenError::Algorithm);
-    }
-    if header.crit.is_some() { Err(TokenError::Critical) } else { Ok(()) }
-}
-
-/// What to say of a header that the library does not read: to it, `none` is no algorithm at all.
-fn unreadable(token: &str) -> TokenError {
-    #[derive(serde::Deserialize)]
-    struct Header<'h> {
-        #[serde(borrow)]
-        alg: Cow<'h, str>,
-    }
-    let part = token.split('.').next().unwrap_or_default();
-    let Ok(json) = base64::engine::general_purpose::URL_SAFE_NO_PAD.decode(part) else {
-        return TokenError::Malformed;
-    };
-    match serde_json::from_slice::<Header<'_>>(&json) {
-        Ok(header) if header.alg != "HS256" => TokenError::Algorithm,
-        _ => TokenError::Malformed,
-    }
-}
-
-impl Key {
-    fn new(issuer: &Issuer) -> Self {
-        let mut validation = Validation::new(Algorithm::HS256);
-        let mut required = vec!["exp"];
-        validation.validate_nbf = true;
-        validation.leeway = issuer.leeway.as_secs();
-        if let Some(name) = &issuer.issuer {
-            validation.set_issuer(&[name]);
-            required.push("iss");
-        }
-        if issuer.audience.is_empty() {
-            validation.validate_aud = false;
-        } else {
-            validation.set_audience(&issuer.audience);
-            required.push("aud");
-        }
-        validation.set_required_spec_claims(&required);
-        Self { name: issuer.name.as_str().into(), key: DecodingKey::from_secret(&issuer.key.0), validation }
-    }
-
-    fn verify(&self, token: &str) -> Result<String, TokenError> {
-        let decoded = jsonwebtoken::decode::<Box<RawValue>>(token, &self.key, &self.validation);
-        let claims = decoded.map_err(|error| judge(error.kind()))?.claims;
-        let claims: String = Box::<str>::from(claims).into();
-        if is_plain_object(&claims) { Ok(claims) } else { Err(TokenError::Claims) }
-    }
-}
-
-/// The library's error in our words.
-fn judge(error: &ErrorKind) -> TokenError {
-    match error {
-        ErrorKind::InvalidSignature => TokenError::Signature,
-        ErrorKind::InvalidAlgorithm | ErrorKind::InvalidAlgorithmName => TokenError::Algorithm,
-        ErrorKind::ExpiredSignature => TokenError::Expired,
-        ErrorKind::ImmatureSignature => TokenError::NotYet,
-        ErrorKind::InvalidIssuer => TokenError::Issuer,
-        ErrorKind::InvalidAudience => TokenError::Audience,
-        ErrorKind::MissingRequiredClaim(claim) | ErrorKind::InvalidClaimFormat(claim) => match claim.as_str()
-        {
-            "exp" => TokenError::NoExpiry,
-            "nbf" => TokenError::NotYet,
-            "iss" => TokenError::Issuer,
-            "aud" => TokenError::Audience,
-            _ => TokenError::Claims,
-        },
-        ErrorKind::Json(_) | ErrorKind::Utf8(_) => TokenError::Claims,
-        _ => TokenError::Malformed,
-    }
-}
-
-/// Whether `claims` (known to be JSON) is an object that names nothing twice (RFC 7519, section 4) and stays within [`NESTING`].
-fn is_plain_object(claims: &str) -> bool {
-    let mut reader = serde_json::Deserializer::from_str(claims);
-    nesting(claims.as_bytes()) <= NESTING && reader.deserialize_map(Unique).unwrap_or(false)
-}
-
-/// How deep brackets go outside of strings.
-fn nesting(json: &[u8]) -> usize {
-    let (mut depth, mut deepest) = (0usize, 0);
-    let mut bytes = json.iter();
-    while let Some(byte) = bytes.next() {
-        match byte {
-            b'{' | b'[' => {
-                depth += 1;
-                deepest = deepest.max(depth);
-            }
-            b'}' | b']' => depth = depth.saturating_sub(1),
-            b'"' => {
-                while let Some(byte) = bytes.next() {
-                    match byte {
-                        b'\\' => {
-                            bytes.next();
-                        }
-                        b'"' => break,
-                        _ => {}
-                    }
-                }
-            }
-            _ => {}
+impl Issuer {
+    fn new(issuer: &checked::Issuer, outbound: &Outbound) -> Self {
+        let keys = match &issuer.keys {
+            IssuerKeys::Hmac(secrets) => Keys::Hmac(
+                secrets.iter().flat_map(|secret| HmacKey::all(secret, &issuer.algorithms)).collect(),
+            ),
+            IssuerKeys::Public(keys) => Keys::Public(keys.as_slice().into()),
+            IssuerKeys::Jwks(jwks) => Keys::Published(Arc::new(KeySet::new(
+                &issuer.name,
+                jwks,
+                &issuer.algorithms,
+                outbound.clone(),
+            ))),
+        };
+        Self {
+            name: issuer.name.as_str().into(),
+            algorithms: issuer.algorithms.as_slice().into(),
+            keys,
+            iss: issuer.issuer.as_deref().map(Into::into),
+            audience: issuer.audience.as_slice().into(),
+            leeway: issuer.leeway.as_secs_f64(),
         }
     }
-    deepest
-}
 
-struct Unique;
-
-impl<'de> Visitor<'de> for Unique {
-    type Value = bool;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("an object")
+    /// Whether one of its keys signed.
+    async fn made(&self, jws: &Jws<'_>, algorithm: Algorithm, signature: &[u8]) -> Result<(), AuthError> {
+        let made = match &self.keys {
+            Keys::Hmac(keys) => keys.iter().any(|key| key.made(algorithm, jws.signed, signature)),
+            Keys::Public(keys) => keys.iter().any(|key| made(key, algorithm, jws.signed, signature)),
+            Keys::Published(set) => match set.find(jws.kid.as_deref(), algorithm).await {
+                Lookup::Keys(keys) => keys.iter().any(|key| made(key, algorithm, jws.signed, signature)),
+                Lookup::Unknown => return Err(TokenError::UnknownKey.into()),
+                Lookup::Unavailable => return Err(AuthError::Unavailable),
+            },
+        };
+        if made { Ok(()) } else { Err(TokenError::Signature.into()) }
     }
 
-    fn visit_map<A: MapAccess<'de>>(self, mut members: A) -> Result<bool, A::Error> {
-        let mut seen: HashSet<Cow<'de, str>> = HashSet::new();
-        let mut unique = true;
-        while let Some(name) = members.next_key::<Cow<'de, str>>()? {
-            unique &= seen.insert(name);
-            members.next_value::<IgnoredAny>()?;
+    /// Judges claims that are known to be the issuer's; gives when they end.
+    fn judge(&self, claims: &Claims<'_>, at: Timestamp) -> Result<Timestamp, TokenError> {
+        #[expect(clippy::cast_precision_loss, reason = "exact for some hundred thousand years")]
+        let now = at.0 as f64 / 1000.0;
+        let expires = claims.expires()?;
+        if expires + self.leeway <= now {
+            return Err(TokenError::Expired);
         }
-        Ok(unique)
+        if claims.begins()?.is_some_and(|begins| begins > now + self.leeway) {
+            return Err(TokenError::NotYet);
+        }
+        if !self.audience.is_empty() && !claims.is_for(&self.audience) {
+            return Err(TokenError::Audience);
+        }
+        // Beyond the calendar is as far as it goes.
+        #[expect(clippy::cast_possible_truncation, reason = "`as` stops at the largest number")]
+        Ok(Timestamp((expires * 1000.0) as i64))
     }
 }

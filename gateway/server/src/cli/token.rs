@@ -3,16 +3,15 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use jsonwebtoken::{EncodingKey, Header};
-use rtgw_config::checked::Checked;
+use rtgw_config::checked::{Algorithm, Checked, Issuer, IssuerKeys, Secret};
 use rtgw_config::raw::DurationText;
 use serde_json::{Map, Value};
 
 use super::{Failure, accepted, print_line};
-use crate::auth::TOKEN_BYTES;
+use crate::auth::{self, TOKEN_BYTES};
 use crate::clock;
 
-/// Prints a token that the gateway of a manifest accepts, signed with its first issuer's key.
+/// Prints a token that the gateway of a manifest accepts, signed with the key of its first issuer that has one (HS256, HS384, HS512).
 ///
 /// Example: rtgw token -f gateway.yaml --sub ann --claim role=admin --claim 'projects=["p1","p2"]'
 #[derive(Debug, clap::Args)]
@@ -40,9 +39,10 @@ pub(super) struct Token {
 pub(super) enum SignError {
     /// Nothing to sign with.
     #[error(
-        "spec.auth.issuers: there is none, so there is no key to sign with; add one with algorithms: [HS256]"
+        "spec.auth.issuers: none has a key to sign with: HS256, HS384 or HS512, and a secretRef; other algorithms sign with a key that \
+         only the issuer has"
     )]
-    NoIssuer,
+    NoKey,
     /// A claim with an option of its own, or given twice.
     #[error("--claim {0}: {1}")]
     Claim(String, &'static str),
@@ -51,9 +51,6 @@ pub(super) enum SignError {
         "the token would have {0} bytes, and the gateway accepts at most {TOKEN_BYTES}: give fewer claims"
     )]
     TooLong(usize),
-    /// The library's complaint.
-    #[error("cannot sign: {0}")]
-    Sign(#[from] jsonwebtoken::errors::Error),
 }
 
 impl Token {
@@ -76,7 +73,7 @@ pub(super) fn sign(
     claims: &[(String, Value)],
     ttl: Duration,
 ) -> Result<String, SignError> {
-    let issuer = config.auth.issuers.first().ok_or(SignError::NoIssuer)?;
+    let (issuer, algorithm, key) = config.auth.issuers.iter().find_map(signer).ok_or(SignError::NoKey)?;
     let now = u64::try_from(clock::unix_seconds()).unwrap_or_default();
     let mut all = Map::new();
     all.insert("sub".into(), sub.into());
@@ -107,8 +104,16 @@ pub(super) fn sign(
     // A fraction of a second counts as a whole one: no token is born expired.
     let seconds = ttl.as_secs() + u64::from(ttl.subsec_nanos() > 0);
     all.insert("exp".into(), now.saturating_add(seconds).into());
-    let token = jsonwebtoken::encode(&Header::default(), &all, &EncodingKey::from_secret(&issuer.key.0))?;
+    let token = auth::sign(algorithm, &key.0, &Value::Object(all).to_string()).ok_or(SignError::NoKey)?;
     if token.len() > TOKEN_BYTES { Err(SignError::TooLong(token.len())) } else { Ok(token) }
+}
+
+/// An issuer that signs with a secret: its first algorithm, and its key of now.
+fn signer(issuer: &Issuer) -> Option<(&Issuer, Algorithm, &Secret)> {
+    match &issuer.keys {
+        IssuerKeys::Hmac(keys) => Some((issuer, *issuer.algorithms.first()?, keys.first()?)),
+        IssuerKeys::Public(_) | IssuerKeys::Jwks(_) => None,
+    }
 }
 
 /// `K=V`.
@@ -193,7 +198,7 @@ mod tests {
     #[test]
     fn what_cannot_be_signed_says_why() {
         let none = config("[]");
-        assert_eq!(sign(&none, "a", &[], Duration::from_secs(1)), Err(SignError::NoIssuer));
+        assert_eq!(sign(&none, "a", &[], Duration::from_secs(1)), Err(SignError::NoKey));
         let plain = config("[{name: a, algorithms: [HS256], secretRef: {name: auth, key: jwt}}]");
         for name in ["sub", "exp"] {
             let claims = [(name.to_owned(), json!(1))];

@@ -98,6 +98,8 @@ impl Bound {
         sources::start(&core, &config, &options, &tasks, &ended)?;
         let (probe, broker, probing) = (Arc::clone(&core.readiness), Arc::clone(&core.broker), ended.clone());
         tasks.spawn(async move { probe.keep_probing(&*broker, &probing).await });
+        let (credentials, keeping) = (Arc::clone(core.admitter.credentials()), ended.clone());
+        tasks.spawn(async move { credentials.keep_keys(&keeping).await });
         let accepting = CancellationToken::new();
         tasks.spawn(public.0.serve(public.1, accepting.clone()));
         if options.demo {
@@ -128,6 +130,7 @@ struct Core {
     wires: Arc<Wires>,
     broker: Arc<dyn Broker>,
     rules: Arc<CompiledRules>,
+    admitter: Arc<Admitter>,
     publisher: Publisher,
     counts: Arc<Counts>,
     connections: Arc<Connections>,
@@ -182,6 +185,7 @@ impl Core {
             room,
             wires,
             broker,
+            admitter: Arc::new(Admitter::new(config, Arc::clone(&rules))),
             rules,
             publisher,
             counts,
@@ -209,7 +213,7 @@ impl Core {
         let parts = PublicParts {
             config: Arc::clone(config),
             variants: self.variants.clone(),
-            admitter: Arc::new(Admitter::new(config, Arc::clone(&self.rules))),
+            admitter: Arc::clone(&self.admitter),
             inboxes: self.inboxes(),
             reports: Arc::clone(&self.reports),
             connections: Arc::clone(&self.connections),

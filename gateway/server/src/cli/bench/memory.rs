@@ -3,8 +3,8 @@
 use std::net::TcpStream;
 use std::time::Duration;
 
-use anyhow::Result;
-use jsonwebtoken::{EncodingKey, Header};
+use anyhow::{Context, Result};
+use rtgw_config::checked::Algorithm;
 use serde_json::json;
 
 use super::Bench;
@@ -48,7 +48,7 @@ pub(super) fn token(number: usize) -> Result<String> {
         "workspace_id": "0f8fad5b-d9cb-469f-a165-70867728950e",
         "email": format!("user-{number:06}@example.com"),
     });
-    Ok(jsonwebtoken::encode(&Header::default(), &claims, &EncodingKey::from_secret(KEY.as_bytes()))?)
+    crate::auth::sign(Algorithm::Hs256, KEY.as_bytes(), &claims.to_string()).context("HS256 is HMAC")
 }
 
 /// Opens `count` connections, tokens made in advance.
