@@ -100,8 +100,12 @@ mod tests {
 
     impl Rules for One {
         fn decide(&self, _: Action, _: &ChannelName, _: &Asker<'_>) -> Option<(Arc<ChannelPolicy>, Verdict)> {
-            let policy =
-                ChannelPolicy { rule: rtgw_model::RuleIx(0), pattern: "p".into(), filters: Box::default() };
+            let policy = ChannelPolicy {
+                rule: rtgw_model::RuleIx(0),
+                pattern: "p".into(),
+                filters: Box::default(),
+                delivery: Default::default(),
+            };
             self.0.map(|verdict| (Arc::new(policy), verdict))
         }
     }

@@ -43,12 +43,21 @@ pub(crate) struct Channel {
     pub(crate) waiters: Vec<Waiter>,
     /// Fan-outs that still name this entry; it stays while there are any.
     pub(crate) fanouts: u32,
+    /// Publications may have to wait, or some do under a policy that is gone.
+    pub(crate) shaped: bool,
     /// A fan-out stands in the middle of `members`: places must not move.
     pub(crate) walked: bool,
     gone: u32,
 }
 
 impl Channel {
+    /// Takes over another policy.
+    pub(crate) fn adopt(&mut self, policy: &Arc<ChannelPolicy>) {
+        // Never reset here: what waits under the old policy must be found by the next publication.
+        self.shaped |= policy.delivery.waits();
+        self.policy = policy.clone();
+    }
+
     /// Members that are there.
     pub(crate) fn present(&self) -> usize {
         self.members.len() - self.gone as usize
@@ -100,6 +109,7 @@ impl Channels {
                     ready: false,
                     waiters: Vec::new(),
                     fanouts: 0,
+                    shaped: false,
                     walked: false,
                     gone: 0,
                 };
@@ -111,7 +121,7 @@ impl Channels {
         let entry = self.get_mut(channel);
         let first = entry.present() == 0;
         // The newest grant's policy holds for all: after a reload the rule may have moved.
-        entry.policy = policy.clone();
+        entry.adopt(policy);
         if entry.members.len() == entry.members.capacity() && entry.members.is_empty() {
             // Channels of one member are the most common kind: no spare room.
             entry.members.reserve_exact(1);

@@ -26,12 +26,16 @@ pub struct Counters {
     pub closes: BTreeMap<(u16, u16, &'static str), u64>,
     /// Publications that were meant for a connection and dropped, by `(rule, reason)`.
     pub dropped: BTreeMap<(u16, &'static str), u64>,
+    /// Publications that a newer one of their key replaced before they were delivered, by rule.
+    pub superseded: Vec<u64>,
     /// Gap markers put into outboxes, by `(rule, reason)`.
     pub gaps: BTreeMap<(u16, &'static str), u64>,
     /// Bytes waiting in the outboxes of blocked connections.
     pub outbound_bytes: u64,
     /// Publications waiting to be fanned out.
     pub waiting_publications: u64,
+    /// Bytes of publications that wait for the interval of their key to end.
+    pub held_bytes: u64,
 }
 
 impl Counters {
@@ -43,6 +47,7 @@ impl Counters {
             channels: vec![0; rules],
             deliveries: vec![0; endpoints * rules],
             fan_out: vec![Histogram::default(); rules],
+            superseded: vec![0; rules],
             ..Self::default()
         }
     }

@@ -15,14 +15,19 @@ use smallvec::SmallVec;
 
 use crate::GapScope;
 use crate::channels::{ChannelIx, Channels, Member};
+use crate::lanes::Lane;
 use crate::outbox::{Frame, FrameIx};
 use crate::session::replace;
 use crate::shard::{Shard, TurnBudget};
+use crate::told::ToldIx;
 
 /// Most publications that share a walk.
-const SHARED: usize = 64;
+pub(crate) const SHARED: usize = 64;
 /// Waiting fan-outs that are looked at for overtaking in one turn.
 const OVERTAKING: usize = 256;
+
+/// Channels that have members here, each with its index in the publication's list.
+pub(crate) type Known = SmallVec<[(ChannelIx, u16); 1]>;
 
 #[derive(Debug)]
 enum Content {
@@ -33,11 +38,12 @@ enum Content {
 
 #[derive(Debug)]
 struct Fanout {
-    /// The channels that have members here, each with its index in the publication's list.
-    channels: SmallVec<[(ChannelIx, u16); 1]>,
+    channels: Known,
     content: Content,
-    /// Tells this multi-channel fan-out's members apart from earlier ones'; 0 for a single channel.
+    /// Tells this fan-out's members apart from earlier ones'; 0 where no member can be met twice.
     stamp: u32,
+    /// Other channels get the publication at other times; only with a stamp.
+    told: Option<ToldIx>,
     /// The walk: which channel, which place, where its members ended when it began.
     channel: usize,
     place: usize,
@@ -45,6 +51,10 @@ struct Fanout {
 }
 
 impl Fanout {
+    fn new(channels: Known, content: Content) -> Self {
+        Self { channels, content, stamp: 0, told: None, channel: 0, place: 0, end: None }
+    }
+
     fn publications(&self) -> usize {
         match &self.content {
             Content::Publications(publications) => publications.len(),
@@ -72,6 +82,7 @@ impl Fanouts {
         self.publications
     }
 
+    #[inline]
     fn push(&mut self, channels: &mut Channels, fanout: Fanout) {
         for &(channel, _) in &fanout.channels {
             channels.get_mut(channel).fanouts += 1;
@@ -94,40 +105,48 @@ impl Left {
 }
 
 impl Shard {
-    pub(crate) fn enqueue_publication(&mut self, outgoing: Arc<Outgoing>) {
-        let mut known: SmallVec<[(ChannelIx, u16); 1]> = SmallVec::new();
+    pub(crate) fn enqueue_publication(&mut self, now: Now, outgoing: Arc<Outgoing>) {
+        let mut known = Known::new();
+        let mut shaped = false;
         for (at, name) in outgoing.publication().channels.iter().enumerate() {
-            if let Some(channel) = self.channels.find(name.as_str())
-                && self.channels.get(channel).present() > 0
-            {
+            let Some(channel) = self.channels.find(name.as_str()) else { continue };
+            let entry = self.channels.get(channel);
+            if entry.present() > 0 {
+                shaped |= entry.shaped;
                 known.push((channel, at as u16));
             }
         }
-        if known.is_empty() {
-            return;
+        if shaped {
+            self.shape(now, outgoing, known);
+        } else if !known.is_empty() {
+            self.enqueue(outgoing, known, None);
         }
-        if let [channel] = known[..]
+    }
+
+    /// Puts a publication behind all others.
+    #[inline]
+    pub(crate) fn enqueue(&mut self, outgoing: Arc<Outgoing>, known: Known, told: Option<ToldIx>) {
+        if let ([channel], None) = (&known[..], told)
             && let Some(Fanout {
                 channels,
                 content: Content::Publications(shared),
+                stamp: 0,
                 end: None,
                 channel: 0,
                 ..
             }) = self.fanouts.queue.back_mut()
-            && channels[..] == [channel]
+            && channels[..] == [*channel]
             && shared.len() < SHARED
         {
             shared.push(outgoing);
             self.fanouts.publications += 1;
             return;
         }
-        let mut stamp = 0;
-        if known.len() > 1 {
+        let mut fanout = Fanout::new(known, Content::Publications(smallvec::smallvec![outgoing]));
+        if fanout.channels.len() > 1 || told.is_some() {
             self.fanouts.stamp = self.fanouts.stamp.checked_add(1).unwrap_or(1);
-            stamp = self.fanouts.stamp;
+            (fanout.stamp, fanout.told) = (self.fanouts.stamp, told);
         }
-        let content = Content::Publications(smallvec::smallvec![outgoing]);
-        let fanout = Fanout { channels: known, content, stamp, channel: 0, place: 0, end: None };
         self.fanouts.push(&mut self.channels, fanout);
     }
 
@@ -147,9 +166,11 @@ impl Shard {
             GapScope::All => self.channels.iter().map(|(at, _)| at).collect(),
         };
         for channel in concerned {
-            let content = Content::Gap(reason, now.wall);
-            let channels = smallvec::smallvec![(channel, 0)];
-            let fanout = Fanout { channels, content, stamp: 0, channel: 0, place: 0, end: None };
+            if self.channels.get(channel).shaped {
+                // Or a client that loads anew would then hear what is older.
+                self.unleash(now, channel);
+            }
+            let fanout = Fanout::new(smallvec::smallvec![(channel, 0)], Content::Gap(reason, now.wall));
             self.fanouts.push(&mut self.channels, fanout);
         }
     }
@@ -184,9 +205,9 @@ impl Shard {
                 Content::Publications(publications) => publications.len(),
                 Content::Gap(..) => 1,
             };
-            // Fan-outs for several channels stay in line: their once-per-connection mark belongs to one walk at a time.
+            // Fan-outs with a stamp stay in line: their once-per-connection mark belongs to one walk at a time.
             let may = at > 0
-                && fanout.channels.len() == 1
+                && fanout.stamp == 0
                 && size <= left.connections
                 && size * count <= left.deliveries
                 && !fanout.channels.iter().any(|(channel, _)| blocked.contains(channel));
@@ -218,6 +239,9 @@ impl Shard {
         }
         for &(channel, _) in &fanout.channels {
             self.channels.release(channel);
+        }
+        if let Some(told) = fanout.told {
+            self.shapers.told.end(told);
         }
     }
 
@@ -285,13 +309,16 @@ impl Shard {
             {
                 continue;
             }
-            if fanout.stamp != 0 && std::mem::replace(&mut session.reached, fanout.stamp) == fanout.stamp {
+            if fanout.stamp != 0 && self.was_reached(fanout, member.slot) {
                 continue;
             }
             let cell = at * variants + usize::from(member.variant.0);
             let frame = match self.fanouts.frames.get(cell).copied().flatten() {
                 Some(frame) => frame,
-                None => self.publication_frame(outgoing, member.variant, shown, rule, cell),
+                None => {
+                    let frame = self.publication_frame(fanout, outgoing, member.variant, shown, rule);
+                    self.keep_frame(cell, frame)
+                }
             };
             if !self.deliver(member.slot, frame, limits, left) {
                 self.counters.drop(rule, "slow_consumer", 1);
@@ -302,6 +329,15 @@ impl Shard {
                 *count += 1;
             }
         }
+    }
+
+    /// Whether the connection has heard the publication by another of its channels. From now on it has.
+    #[inline(never)]
+    fn was_reached(&mut self, fanout: &Fanout, slot: u32) -> bool {
+        let session = &mut self.sessions[slot as usize];
+        let before = std::mem::replace(&mut session.reached, fanout.stamp);
+        let told = |at| !self.shapers.told.reach(at, slot, session.generation);
+        before == fanout.stamp || fanout.told.is_some_and(told)
     }
 
     /// Whether the outbox took the frame; a connection whose outbox is full is closed when the walk pauses.
@@ -317,21 +353,23 @@ impl Shard {
     }
 
     fn publication_frame(
-        &mut self,
+        &self,
+        fanout: &Fanout,
         outgoing: &Outgoing,
         variant: Variant,
         shown: u16,
         rule: RuleIx,
-        cell: usize,
-    ) -> FrameIx {
+    ) -> Frame {
         let bytes = outgoing.frame(variant, usize::from(shown), &*self.encoder).clone();
         let numbered = self.encoder.numbers(variant).then_some(variant);
-        let frame = self.outboxes.frame(Frame { bytes, rule: Some(rule), numbered });
-        if self.fanouts.frames.len() <= cell {
-            self.fanouts.frames.resize(cell + 1, None);
-        }
-        self.fanouts.frames[cell] = Some(frame);
-        frame
+        let mut lanes = fanout
+            .channels
+            .iter()
+            .map(|(channel, _)| Lane::Of(self.channels.get(*channel).policy.delivery.priority));
+        let first = lanes.next().unwrap_or(Lane::Fixed);
+        // What belongs to several lanes keeps its place in each.
+        let one = fanout.told.is_none() && lanes.all(|lane| lane == first);
+        Frame { bytes, rule: Some(rule), numbered, lane: if one { first } else { Lane::Fixed } }
     }
 
     fn gap_frame(
@@ -347,7 +385,12 @@ impl Shard {
         }
         let event = Event::Gap { channel: self.channels.get(channel).name.clone(), reason };
         let bytes: Bytes = self.encoder.message(variant, &Message { reply_to: None, timestamp, event });
-        let frame = self.outboxes.frame(Frame { bytes, rule: None, numbered: None });
+        self.keep_frame(cell, Frame::of_server(bytes))
+    }
+
+    /// Puts a frame into the palette, for all of this walk.
+    fn keep_frame(&mut self, cell: usize, frame: Frame) -> FrameIx {
+        let frame = self.outboxes.frame(frame);
         if self.fanouts.frames.len() <= cell {
             self.fanouts.frames.resize(cell + 1, None);
         }

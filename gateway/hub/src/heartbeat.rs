@@ -22,11 +22,12 @@ impl Shard {
                 self.look(slot, now);
             }
         }
+        self.release(now);
     }
 
     /// When [`Shard::tick`] is due next.
     pub fn next_tick(&self) -> Option<Millis> {
-        self.wheel.next_due()
+        [self.wheel.next_due(), self.shapers.next_due()].into_iter().flatten().min()
     }
 
     /// Looks at a connection whose wheel entry came up.

@@ -13,10 +13,14 @@ mod fanout;
 mod filter;
 mod heartbeat;
 mod input;
+mod lanes;
 mod outbox;
 mod rate;
 mod session;
+mod shaping;
 mod shard;
+mod throttle;
+mod told;
 mod wheel;
 
 pub use access::Grant;

@@ -10,6 +10,7 @@ use bytes::Bytes;
 use rtgw_model::{Encoder, OutboxLimits, RuleIx, Variant};
 
 use crate::Fill;
+use crate::lanes::{Lane, Lanes};
 
 /// Below this size a copy into the shard's cork buffer is cheaper than a system call of its own.
 const CORK_BYTES: usize = 16 * 1024;
@@ -28,6 +29,15 @@ pub(crate) struct Frame {
     pub(crate) rule: Option<RuleIx>,
     /// The variant, where each connection's copy gets a number spliced in.
     pub(crate) numbered: Option<Variant>,
+    /// Where it stands when the socket is blocked.
+    pub(crate) lane: Lane,
+}
+
+impl Frame {
+    /// What the server itself says.
+    pub(crate) fn of_server(bytes: Bytes) -> Self {
+        Self { bytes, rule: None, numbered: None, lane: Lane::Fixed }
+    }
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -45,7 +55,7 @@ struct Blocked {
     waiting: bool,
     /// A ping or pong passes publications; the newest replaces the one before.
     control: Option<Bytes>,
-    frames: VecDeque<Frame>,
+    frames: Lanes,
     bytes: usize,
 }
 
@@ -115,7 +125,7 @@ impl Outboxes {
         }
         if let Some(blocked) = slot.blocked.take() {
             self.held -= blocked.bytes;
-            blocked.frames.iter().filter_map(|frame| frame.rule).for_each(&mut dropped);
+            blocked.frames.rules().for_each(&mut dropped);
         }
         // A stale entry in the dirty list is harmless: an empty outbox has nothing to write.
         *slot = Slot { dirty: slot.dirty, ..Slot::default() };
@@ -136,7 +146,7 @@ impl Outboxes {
             if !blocked.fits(length, limits) {
                 return Err(Overflow);
             }
-            blocked.frames.push_back(frame.clone());
+            blocked.frames.push(frame.clone());
             blocked.bytes += length;
             self.held += length;
             return Ok(self.mark_unless_waiting(slot));
@@ -172,7 +182,7 @@ impl Outboxes {
     }
 
     fn push_unbounded(&mut self, slot: u32, bytes: Bytes) {
-        let frame = self.frame(Frame { bytes, rule: None, numbered: None });
+        let frame = self.frame(Frame::of_server(bytes));
         let unbounded = OutboxLimits { bytes: u32::MAX, messages: u32::MAX };
         // Cannot overflow without bounds.
         let _ = self.push(slot, frame, unbounded);
@@ -181,10 +191,11 @@ impl Outboxes {
     /// Drops the publications and answers that wait for a blocked socket, so that a close frame goes next.
     pub(crate) fn shed(&mut self, slot: u32, mut dropped: impl FnMut(RuleIx)) {
         if let Some(blocked) = &mut self.slots[slot as usize].blocked {
-            let bytes: usize = blocked.frames.iter().map(|frame| frame.bytes.len()).sum();
-            blocked.frames.drain(..).filter_map(|frame| frame.rule).for_each(&mut dropped);
-            blocked.bytes -= bytes;
-            self.held -= bytes;
+            for frame in blocked.frames.drain() {
+                blocked.bytes -= frame.bytes.len();
+                self.held -= frame.bytes.len();
+                frame.rule.into_iter().for_each(&mut dropped);
+            }
         }
     }
 
@@ -306,7 +317,7 @@ impl Outboxes {
             }
             blocked.bytes += frame.bytes.len();
             self.held += frame.bytes.len();
-            blocked.frames.push_back(frame);
+            blocked.frames.push(frame);
             at = node.next;
         }
         entry.blocked = Some(blocked);
@@ -374,7 +385,7 @@ fn fill_blocked(
         if matches!(appended, Appended::Full) {
             return Fill::Cork;
         }
-        blocked.frames.pop_front();
+        blocked.frames.pop();
         blocked.bytes -= length;
         if let Appended::Alone(bytes) = appended {
             return Fill::Direct(bytes);

@@ -11,6 +11,7 @@ use crate::counters::Counters;
 use crate::fanout::Fanouts;
 use crate::outbox::{Frame, Outboxes, Overflow};
 use crate::session::{Profile, Session, Subscription, WAITING_COMMANDS, replace};
+use crate::shaping::Shapers;
 use crate::wheel::Wheel;
 use crate::{Effect, Fill, Grant, Input, Opening};
 
@@ -50,6 +51,7 @@ pub struct Shard {
     pub(crate) channels: Channels,
     pub(crate) outboxes: Outboxes,
     pub(crate) fanouts: Fanouts,
+    pub(crate) shapers: Shapers,
     pub(crate) wheel: Wheel,
     pub(crate) effects: Vec<Effect>,
     pub(crate) counters: Counters,
@@ -72,6 +74,7 @@ impl Shard {
             channels: Channels::default(),
             outboxes: Outboxes::default(),
             fanouts: Fanouts::default(),
+            shapers: Shapers::default(),
             wheel: Wheel::new(),
             effects: Vec::new(),
             counters: Counters::new(settings.endpoints, settings.rules),
@@ -137,7 +140,7 @@ impl Shard {
                 }
             }
             Input::Gone(connection, code) => self.gone(connection, code),
-            Input::Publication(outgoing) => self.enqueue_publication(outgoing),
+            Input::Publication(outgoing) => self.enqueue_publication(now, outgoing),
             Input::Gap(scope, reason) => self.enqueue_gap(&scope, reason, now),
             Input::Ready(channel) => self.ready(now, &channel),
             Input::Evict { count, spread_ms } => self.evict(now, count, spread_ms),
@@ -221,7 +224,8 @@ impl Shard {
     /// The counters.
     pub fn counters(&mut self) -> &Counters {
         self.counters.outbound_bytes = self.outboxes.held() as u64;
-        self.counters.waiting_publications = self.fanouts.waiting() as u64;
+        self.counters.waiting_publications = self.waiting_publications() as u64;
+        self.counters.held_bytes = self.shapers.held_bytes() as u64;
         self.counters.channels.fill(0);
         for (_, channel) in self.channels.iter() {
             if let Some(count) = self.counters.channels.get_mut(usize::from(channel.policy.rule.0)) {
@@ -231,9 +235,15 @@ impl Shard {
         &self.counters
     }
 
-    /// Publications that [`Shard::advance`] has not carried to all their members yet; cheap, for every turn.
+    /// Publications that [`Shard::advance`] has not carried to all their members yet, those of open batches included; cheap, for every
+    /// turn.
     pub fn waiting_publications(&self) -> usize {
-        self.fanouts.waiting()
+        self.fanouts.waiting() + self.shapers.batched()
+    }
+
+    /// Whether no channel holds a publication back or remembers one for its rate.
+    pub fn holds_nothing_back(&self) -> bool {
+        self.shapers.is_empty()
     }
 
     /// Whether publications have been carried to all their members since [`Shard::written`]; cheap, for every turn.
@@ -297,7 +307,7 @@ impl Shard {
         let profile = self.profile(slot);
         let (variant, limits) = (profile.variant, profile.outbox);
         let bytes = self.encoder.message(variant, &Message { reply_to, timestamp: now.wall, event });
-        let frame = self.outboxes.frame(Frame { bytes, rule: None, numbered: None });
+        let frame = self.outboxes.frame(Frame::of_server(bytes));
         if self.outboxes.push(slot, frame, limits) == Err(Overflow) {
             self.too_slow(slot, now);
         }
@@ -336,9 +346,9 @@ impl Shard {
     /// Ends the subscription at index `at` of the session.
     pub(crate) fn leave(&mut self, slot: u32, at: usize) {
         let held = self.sessions[slot as usize].subscriptions.swap_remove(at);
-        let (name, rule) = {
+        let (name, rule, shaped) = {
             let channel = self.channels.get(held.channel);
-            (channel.name.clone(), channel.policy.rule)
+            (channel.name.clone(), channel.policy.rule, channel.shaped)
         };
         let sessions = &mut self.sessions;
         let last = self.channels.leave(held.channel, held.place, &mut |slot, channel, place| {
@@ -346,6 +356,9 @@ impl Shard {
         });
         self.count_subscription(rule, -1);
         if last {
+            if shaped {
+                self.shapers.forget(held.channel);
+            }
             self.effects.push(Effect::Unwant(name));
         }
     }

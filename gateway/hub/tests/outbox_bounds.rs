@@ -25,7 +25,12 @@ impl Rules for Open {
 }
 
 fn open(shard: &mut Shard, outbox: OutboxLimits) -> ConnectionId {
-    let policy = ChannelPolicy { rule: RuleIx(0), pattern: "a".into(), filters: Box::default() };
+    let policy = ChannelPolicy {
+        rule: RuleIx(0),
+        pattern: "a".into(),
+        filters: Box::default(),
+        delivery: Default::default(),
+    };
     let principal = Arc::new(Principal {
         user: "".into(),
         tenant: "".into(),

@@ -18,6 +18,11 @@ pub trait Encoder: Send + Sync {
     /// shown; it matters only where [`Encoder::shows_channel`] is true.
     fn publication(&self, variant: Variant, publication: &Publication, channel: usize) -> Bytes;
 
+    /// The variant that differs only in that nothing is compressed; the same where nothing was.
+    fn uncompressed(&self, variant: Variant) -> Variant {
+        variant
+    }
+
     /// Whether the bytes of a publication name the channel.
     fn shows_channel(&self, variant: Variant) -> bool;
 

@@ -19,6 +19,57 @@ pub struct ChannelPolicy {
     pub pattern: Arc<str>,
     /// Filter lists that subscribers may name, each with the tag it asks.
     pub filters: Box<[(Box<str>, Box<str>)]>,
+    /// What happens to publications on their way.
+    pub delivery: DeliveryPolicy,
+}
+
+/// What happens to a channel's publications on their way to members. The default is nothing: each goes at once.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct DeliveryPolicy {
+    /// At most one publication per key and interval.
+    pub throttle: Option<Throttle>,
+    /// How long publications wait for others to be written with, in milliseconds; 0 = not at all.
+    pub batch_ms: u32,
+    /// The events that `throttle` and `batch_ms` speak of; empty = all.
+    pub events: Box<[Box<str>]>,
+    /// Who goes first where a connection's outbox is blocked.
+    pub priority: Priority,
+    /// Publications are never compressed.
+    pub sensitive: bool,
+}
+
+impl DeliveryPolicy {
+    /// Whether publications may have to wait.
+    pub fn waits(&self) -> bool {
+        self.throttle.is_some() || self.batch_ms > 0
+    }
+
+    /// Whether what waits is what carries this event.
+    pub fn concerns(&self, event: &str) -> bool {
+        self.events.is_empty() || self.events.iter().any(|known| &**known == event)
+    }
+}
+
+/// A bound on how often members hear of one key: the event and these tags.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Throttle {
+    /// Least time between two publications of a key, in milliseconds.
+    pub interval_ms: u32,
+    /// The tags that tell publications of one event apart: those that filters ask, so that nobody's last one is replaced by one that
+    /// they do not want, and the one of `conflate`.
+    pub tags: Box<[Box<str>]>,
+}
+
+/// The order of channels where a connection takes less than there is for it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Priority {
+    /// Before the others.
+    High,
+    /// Where nothing is said.
+    #[default]
+    Normal,
+    /// Behind the others.
+    Low,
 }
 
 impl ChannelPolicy {

@@ -75,6 +75,8 @@ pub struct TooManyVariants;
 pub struct Wires {
     specs: Vec<VariantSpec>,
     compressions: Arc<AtomicU64>,
+    /// By variant, the one without compression.
+    plain: Vec<Variant>,
 }
 
 impl Wires {
@@ -89,12 +91,19 @@ impl Wires {
     /// [`TooManyVariants`] above [`VARIANTS`].
     pub fn intern(&mut self, spec: VariantSpec) -> Result<Variant, TooManyVariants> {
         let spec = spec.normal();
-        let at = self.specs.iter().position(|known| *known == spec).unwrap_or(self.specs.len());
-        let number = u8::try_from(at).ok().filter(|_| at < VARIANTS).ok_or(TooManyVariants)?;
-        if at == self.specs.len() {
-            self.specs.push(spec);
+        if let Some(known) = self.find(spec) {
+            return Ok(known);
         }
-        Ok(Variant(number))
+        // What may not be compressed must have a way out too.
+        let plain = match spec.compression {
+            Some(_) => Some(self.intern(VariantSpec { compression: None, ..spec })?),
+            None => None,
+        };
+        let at = self.specs.len();
+        let number = u8::try_from(at).ok().filter(|_| at < VARIANTS).map(Variant).ok_or(TooManyVariants)?;
+        self.specs.push(spec);
+        self.plain.push(plain.unwrap_or(number));
+        Ok(number)
     }
 
     /// The number of `spec`, if it was interned.
@@ -141,6 +150,10 @@ impl Encoder for Wires {
             Protocol::MessagePack => self.data_frame(OpCode::Binary, spec.compression, &packed(&payload)),
             Protocol::Json | Protocol::Echo => self.data_frame(OpCode::Text, spec.compression, &payload),
         }
+    }
+
+    fn uncompressed(&self, variant: Variant) -> Variant {
+        self.plain[usize::from(variant.0)]
     }
 
     fn shows_channel(&self, variant: Variant) -> bool {

@@ -82,7 +82,12 @@ enum Command {
 impl World {
     pub(crate) fn new(seed: u64) -> Self {
         let settings = ShardSettings { index: 0, endpoints: 1, rules: 1, seed };
-        let policy = ChannelPolicy { rule: RuleIx(0), pattern: "{x}".into(), filters: Box::default() };
+        let policy = ChannelPolicy {
+            rule: RuleIx(0),
+            pattern: "{x}".into(),
+            filters: Box::default(),
+            delivery: Default::default(),
+        };
         let principal = Principal {
             user: "".into(),
             tenant: "".into(),

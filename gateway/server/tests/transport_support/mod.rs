@@ -28,7 +28,12 @@ struct Anything;
 
 impl Rules for Anything {
     fn decide(&self, _: Action, _: &ChannelName, _: &Asker<'_>) -> Option<(Arc<ChannelPolicy>, Verdict)> {
-        let policy = ChannelPolicy { rule: RuleIx(0), pattern: "{x*}".into(), filters: Box::default() };
+        let policy = ChannelPolicy {
+            rule: RuleIx(0),
+            pattern: "{x*}".into(),
+            filters: Box::default(),
+            delivery: Default::default(),
+        };
         Some((Arc::new(policy), Verdict::Allow))
     }
 }
