@@ -204,6 +204,44 @@ pub struct Channel {
     pub publish: Expression,
     /// Filter list -> tag.
     pub filters: BTreeMap<String, String>,
+    /// What happens to publications on their way.
+    pub delivery: Delivery,
+}
+
+/// What happens to a channel's publications on their way to clients; by default nothing.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Delivery {
+    /// A bound on how often clients hear of one key.
+    pub throttle: Option<Throttle>,
+    /// How long publications may wait to be written together; 1 ms to 1 s.
+    pub batch: Option<Duration>,
+    /// The events that `throttle` and `batch` are about; empty = all.
+    pub events: Vec<String>,
+    /// Who goes first to a client that reads slowly.
+    pub priority: Priority,
+    /// Never compressed.
+    pub sensitive: bool,
+}
+
+/// A bound on how often clients hear of one key.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Throttle {
+    /// Least time between two publications; 10 ms to 10 min.
+    pub interval: Duration,
+    /// The tag that tells keys apart besides the event and the tags of the filters.
+    pub conflate: Option<String>,
+}
+
+/// Who goes first.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Priority {
+    /// Before the others.
+    High,
+    /// Between.
+    #[default]
+    Normal,
+    /// Behind the others.
+    Low,
 }
 
 /// A way in.

@@ -4,6 +4,7 @@
 use serde_json::{Map, Value};
 
 use crate::problem::{Problem, Problems};
+use crate::raw::delivery::RATE_PATTERN;
 use crate::raw::units::DURATION_PATTERN;
 use crate::suggest;
 use crate::unbuilt;
@@ -193,6 +194,11 @@ fn wrong_kind(value: &Value, schema: &Value, place: &Place) -> Problem {
             if schema.get("pattern").is_some_and(|one| one == DURATION_PATTERN) =>
         {
             problem.hint(format!("write it with its unit: {number}s"))
+        }
+        (Kind::Text, Value::Number(number))
+            if schema.get("pattern").is_some_and(|one| one == RATE_PATTERN) =>
+        {
+            problem.hint(format!("write it with its time: {number}/s"))
         }
         (Kind::Text, Value::Bool(_)) => problem.hint(format!("put quotes around it, as in \"{value}\"")),
         // A fraction may have been written as `007` or `1e3`, so its value would not be what stands there.

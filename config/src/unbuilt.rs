@@ -4,12 +4,6 @@
 const FIELDS: &[&str] = &[
     "auth.expiry",
     "auth.revocation",
-    "channels[].delivery.batch",
-    "channels[].delivery.conflate",
-    "channels[].delivery.events",
-    "channels[].delivery.maxRate",
-    "channels[].delivery.priority",
-    "channels[].delivery.sensitive",
     "channels[].history",
     "channels[].presence",
     "commands",

@@ -56,7 +56,8 @@ impl Check<'_> {
         let publish = self.expression(&format!("{path}.publish"), text, &scope);
         let filters = channel.filters.clone().unwrap_or_default();
         self.filters(&format!("{path}.filters"), &filters);
-        Some(Channel { pattern: pattern?, subscribe: subscribe?, publish: publish?, filters })
+        let delivery = self.delivery(&format!("{path}.delivery"), channel.delivery.as_ref(), &filters);
+        Some(Channel { pattern: pattern?, subscribe: subscribe?, publish: publish?, filters, delivery })
     }
 
     fn filters(&mut self, path: &str, filters: &BTreeMap<String, String>) {

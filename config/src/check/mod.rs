@@ -4,6 +4,7 @@
 mod api_keys;
 mod auth;
 mod channels;
+mod delivery;
 mod endpoints;
 mod issuers;
 mod limits;

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::delivery::Delivery;
 use crate::defaults;
 
 /// Channels whose names fit a pattern, and who may use them.
@@ -27,26 +28,7 @@ pub struct Channel {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(extend("maxProperties" = 64))]
     pub filters: Option<BTreeMap<String, String>>,
-    /// What happens when a client reads too slowly.
+    /// What happens to its publications on their way to clients.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub delivery: Option<Delivery>,
-}
-
-/// What happens when a client reads too slowly.
-#[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize, JsonSchema)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-#[schemars(inline)]
-pub struct Delivery {
-    /// What is done with it.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(extend("default" = "Disconnect"))]
-    pub slow_consumer: Option<SlowConsumer>,
-}
-
-/// What is done with a client that reads too slowly.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
-pub enum SlowConsumer {
-    /// It is closed with 4430.
-    #[default]
-    Disconnect,
 }

@@ -4,6 +4,7 @@
 mod api_key;
 mod auth;
 mod channel;
+pub mod delivery;
 mod endpoint;
 mod issuer;
 mod limits;
@@ -17,7 +18,8 @@ use serde::{Deserialize, Serialize};
 
 pub use api_key::{ApiKey, AuthWebhook};
 pub use auth::{Anonymous, Auth, Identity};
-pub use channel::{Channel, Delivery, SlowConsumer};
+pub use channel::Channel;
+pub use delivery::{Delivery, Priority, RateText, SlowConsumer};
 pub use endpoint::{
     AutoSubscribe, Compression, CompressionMode, Endpoint, EndpointAuth, Envelope, Greeting, Health,
     Heartbeat, Protocol, Stats,

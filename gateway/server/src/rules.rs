@@ -1,11 +1,12 @@
 //! The manifest's channel rules, ready to be asked: which rule a channel falls under, and whether it lets somebody in.
 
 use std::sync::Arc;
+use std::time::Duration;
 
-use rtgw_config::checked::{Channel, Checked};
+use rtgw_config::checked::{self, Channel, Checked};
 use rtgw_config::pattern::{Pattern, Segment};
 use rtgw_hub::access::{Action, Asker, Rules, Verdict};
-use rtgw_model::{ChannelName, ChannelPolicy, EndpointIx, RuleIx};
+use rtgw_model::{ChannelName, ChannelPolicy, DeliveryPolicy, EndpointIx, Priority, RuleIx, Throttle};
 use rustc_hash::FxHashMap;
 
 use crate::expressions::{CallerScope, Condition, Connection, Known, Target};
@@ -22,6 +23,8 @@ pub struct CompiledRules {
     by_first: FxHashMap<Box<str>, Vec<u16>>,
     /// Rules whose first segment is a capture, in order.
     by_any: Vec<u16>,
+    /// At least one rule is sensitive.
+    has_sensitive: bool,
     endpoints: Vec<Box<str>>,
 }
 
@@ -53,6 +56,7 @@ impl CompiledRules {
                 .collect(),
             by_first,
             by_any,
+            has_sensitive: config.channels.iter().any(|channel| channel.delivery.sensitive),
             endpoints: config.endpoints.iter().map(|endpoint| endpoint.name.as_str().into()).collect(),
         }
     }
@@ -87,6 +91,14 @@ impl CompiledRules {
         self.find(channel).map(|(rule, _)| rule)
     }
 
+    /// Whether one of the channels is sensitive. Costs nothing where no rule is.
+    pub fn any_sensitive(&self, channels: &[ChannelName]) -> bool {
+        let sensitive = |rule: RuleIx| {
+            self.policies.get(usize::from(rule.0)).is_some_and(|policy| policy.delivery.sensitive)
+        };
+        self.has_sensitive && channels.iter().filter_map(|channel| self.rule_of(channel)).any(sensitive)
+    }
+
     /// The endpoint's name.
     pub(crate) fn endpoint(&self, endpoint: EndpointIx) -> &str {
         self.endpoints.get(usize::from(endpoint.0)).map_or("", |name| name)
@@ -112,7 +124,31 @@ fn policy(rule: RuleIx, channel: &Channel) -> Arc<ChannelPolicy> {
             .iter()
             .map(|(list, tag)| (list.as_str().into(), tag.as_str().into()))
             .collect(),
+        delivery: delivery(channel),
     })
+}
+
+fn delivery(channel: &Channel) -> DeliveryPolicy {
+    let millis = |duration: Duration| u32::try_from(duration.as_millis()).unwrap_or(u32::MAX);
+    let checked::Delivery { throttle, batch, events, priority, sensitive } = &channel.delivery;
+    let throttle = throttle.as_ref().map(|throttle| {
+        let mut tags: Vec<Box<str>> =
+            channel.filters.values().chain(&throttle.conflate).map(|tag| tag.as_str().into()).collect();
+        tags.sort_unstable();
+        tags.dedup();
+        Throttle { interval_ms: millis(throttle.interval), tags: tags.into() }
+    });
+    DeliveryPolicy {
+        throttle,
+        batch_ms: batch.map_or(0, millis),
+        events: events.iter().map(|event| event.as_str().into()).collect(),
+        priority: match priority {
+            checked::Priority::High => Priority::High,
+            checked::Priority::Normal => Priority::Normal,
+            checked::Priority::Low => Priority::Low,
+        },
+        sensitive: *sensitive,
+    }
 }
 
 impl Rules for CompiledRules {

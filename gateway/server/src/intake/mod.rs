@@ -37,7 +37,11 @@ pub struct Intake {
     variants: usize,
     clock: Clock,
     counts: Arc<Counts>,
+    sensitive: Sensitive,
 }
+
+/// Whether a publication for these channels may not be compressed.
+pub type Sensitive = Box<dyn Fn(&[ChannelName]) -> bool + Send + Sync>;
 
 /// An intake that cannot be made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -59,7 +63,15 @@ impl Intake {
         if inboxes.len() > MAX_SHARDS {
             return Err(TooManyShards(inboxes.len()));
         }
-        Ok(Self { inboxes, registry: Registry::new(), variants, clock, counts })
+        let sensitive: Sensitive = Box::new(|_| false);
+        Ok(Self { inboxes, registry: Registry::new(), variants, clock, counts, sensitive })
+    }
+
+    /// The same, asking `sensitive` about every publication that somebody hears.
+    #[must_use]
+    pub fn asking(mut self, sensitive: Sensitive) -> Self {
+        self.sensitive = sensitive;
+        self
     }
 
     /// Channels with a subscriber in this pod.
@@ -88,7 +100,10 @@ impl Intake {
             return;
         }
         let shards = interested.iter().fold(Shards::default(), |all, (shards, _)| all.union(*shards));
-        let outgoing = Arc::new(Outgoing::new(publication, self.variants, self.clock.micros()));
+        // Here, where all channels are known: a shard knows those that it has members of.
+        let sensitive = (self.sensitive)(&publication.channels);
+        let outgoing = Outgoing::new(publication, self.variants, self.clock.micros()).sensitive(sensitive);
+        let outgoing = Arc::new(outgoing);
         for shard in shards.iter() {
             if self.post(shard, Input::Publication(Arc::clone(&outgoing))) {
                 continue;

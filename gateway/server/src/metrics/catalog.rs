@@ -151,6 +151,12 @@ pub(super) const CATALOG: &[Metric] = &[
         "Publications that were meant for somebody and dropped",
         Scrape::dropped,
     ),
+    counter(
+        "rtgw_superseded_total",
+        &["pattern"],
+        "Publications that a newer one of their key replaced before its turn; counted by each I/O shard with subscribers",
+        |scrape, out| scrape.by_pattern(out, |report| &report.counters.superseded),
+    ),
     counter("rtgw_gaps_total", &["pattern", "reason"], "Gaps told to connections", Scrape::gaps),
     gauge("rtgw_outbound_bytes", &[], "Bytes that wait for sockets which take none", |scrape, out| {
         out.add([], scrape.total(|report| report.counters.outbound_bytes));
@@ -158,7 +164,7 @@ pub(super) const CATALOG: &[Metric] = &[
     histogram(
         "rtgw_fanout_seconds",
         &["pattern"],
-        "From hearing a publication to having written it to the sockets of one I/O shard, full ones excepted; once per shard",
+        "From hearing a publication to having written it to the sockets of one I/O shard, full ones excepted; once per shard, not on channels whose policy lets them wait",
         Scrape::fan_out,
     ),
     histogram(
@@ -168,6 +174,9 @@ pub(super) const CATALOG: &[Metric] = &[
          gave or a source's mapping found, else from when this pod heard it; clocks that disagree count between 0 and 1 h",
         Scrape::ages,
     ),
+    gauge("rtgw_held_bytes", &[], "Bytes of publications that wait for their key's turn", |scrape, out| {
+        out.add([], scrape.total(|report| report.counters.held_bytes));
+    }),
     gauge("rtgw_broker_up", &["shard"], "1 while the broker carries probes", |scrape, out| {
         out.add(["0"], u64::from(scrape.broker_up));
     }),

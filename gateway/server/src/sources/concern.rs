@@ -117,6 +117,7 @@ mod tests {
             subscribe: yes.clone(),
             publish: yes.clone(),
             filters: BTreeMap::new(),
+            delivery: Default::default(),
         };
         patterns.iter().map(channel).collect()
     }

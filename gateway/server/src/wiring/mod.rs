@@ -155,11 +155,13 @@ impl Core {
             .context("cannot start the I/O shards")?;
         let counts = Arc::new(Counts::new(config.sources.len(), config.channels.len()));
         let inboxes = transport.inboxes.clone();
-        let intake =
-            Arc::new(Intake::new(inboxes.clone(), encoder.variants(), settings.clock, Arc::clone(&counts))?);
+        let rules = Arc::new(CompiledRules::new(config));
+        let about = Arc::clone(&rules);
+        let intake = Intake::new(inboxes.clone(), encoder.variants(), settings.clock, Arc::clone(&counts))?
+            .asking(Box::new(move |channels| about.any_sensitive(channels)));
+        let intake = Arc::new(intake);
         let room = Room::new(Arc::clone(&intake), config.limits.pod_channels);
         let broker: Arc<dyn Broker> = Arc::new(Memory::new(Arc::clone(&intake) as _));
-        let rules = Arc::new(CompiledRules::new(config));
         let find = Arc::clone(&rules);
         let publisher = Publisher::new(
             Arc::clone(&broker),
