@@ -8,8 +8,8 @@ use rtgw_hub::access::{Action, Asker, Rules, Verdict, ask};
 use rtgw_hub::{Answer, Effect, Fill, GapScope, Input, Opening, Question, Shard, ShardSettings, TurnBudget};
 use rtgw_model::{
     Admission, ChannelName, ChannelPolicy, ConnectionId, ConnectionKey, DeliveryPolicy, EndpointIx,
-    FilterLists, GapReason, Heartbeat, Intent, Now, OutboxLimits, Outgoing, Principal, Publication, Request,
-    RuleIx, Throttle, Timestamp, Variant,
+    FilterLists, GapReason, Heartbeat, Intent, Micros, Now, OutboxLimits, Outgoing, Principal, Publication,
+    Request, RuleIx, Throttle, Timestamp, Variant,
 };
 
 use crate::lines::{Lines, VARIANTS};
@@ -167,7 +167,8 @@ impl Rig {
             priority: None,
             except: except.map(|client| self.clients[client].0),
         };
-        let outgoing = Arc::new(Outgoing::new(publication, usize::from(VARIANTS), self.now.at));
+        let outgoing =
+            Arc::new(Outgoing::new(publication, usize::from(VARIANTS), Micros(self.now.at.0 * 1000)));
         self.shard.handle(self.now, Input::Publication(outgoing));
         self.turn();
     }
