@@ -1,3 +1,5 @@
+//! Lanes, in cases and under any sequence of pushes and pops.
+
 use bytes::Bytes;
 use proptest::prelude::*;
 use rtgw_model::Priority;

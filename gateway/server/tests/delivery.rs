@@ -81,8 +81,8 @@ fn of(heard: &[(String, u64)], event: &str) -> Vec<u64> {
 #[tokio::test]
 async fn a_dashboard_hears_its_numbers_at_a_rate_and_everything_else_at_once() {
     let gateway = serve("dashboard");
-    let admins = json!({"channel": "dashboard:admins"});
-    let mut clients = [subscriber(&gateway, &[admins.clone()]).await, subscriber(&gateway, &[admins]).await];
+    let admins = [json!({"channel": "dashboard:admins"})];
+    let mut clients = [subscriber(&gateway, &admins).await, subscriber(&gateway, &admins).await];
     let began = Instant::now();
     const ROUNDS: u64 = 150;
     for n in 0..ROUNDS {
