@@ -115,6 +115,7 @@ impl Rig {
             greeting: None,
             heartbeat: Heartbeat { interval_ms: 25_000, timeout_ms: 60_000_000, idle_ms: 0 },
             outbox: OutboxLimits { bytes: 1_000_000, messages: 10_000 },
+            batch: false,
             rate: None,
             subscriptions: 10,
         };
