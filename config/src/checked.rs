@@ -7,6 +7,7 @@ pub use crate::credentials::{Algorithm, ApiKey, AuthWebhook, Issuer, IssuerKeys,
 use crate::expression::Expression;
 use crate::pattern::Pattern;
 use crate::template::Template;
+use crate::url::HttpUrl;
 
 /// One gateway, ready to run.
 #[derive(Clone, Debug)]
@@ -21,6 +22,8 @@ pub struct Checked {
     pub auth: Auth,
     /// Channel rules, first match wins.
     pub channels: Vec<Channel>,
+    /// Commands of clients besides those of the protocol, by name.
+    pub commands: Vec<Command>,
     /// How events get in besides the HTTP API.
     pub sources: Vec<Source>,
     /// Where the broker lives.
@@ -242,6 +245,70 @@ pub enum Priority {
     Normal,
     /// Behind the others.
     Low,
+}
+
+/// A command of clients that the manifest defines.
+#[derive(Clone, Debug)]
+pub struct Command {
+    /// What clients call it; labels metrics.
+    pub name: String,
+    /// Who may; absent = everyone.
+    pub when: Option<Expression>,
+    /// What it does.
+    pub action: CommandAction,
+}
+
+/// What a command does.
+#[derive(Clone, Debug)]
+pub enum CommandAction {
+    /// Answers with an event.
+    Reply {
+        /// Gives its name.
+        event: Expression,
+        /// Gives its data.
+        data: Expression,
+    },
+    /// Acknowledges with this data.
+    Ack(Expression),
+    /// Answers with the latest publication of a channel.
+    ReplyLatest {
+        /// Gives the channel's name.
+        channel: Template,
+        /// Gives the event's name.
+        event: Expression,
+        /// Tag -> the value that the publication must have.
+        tags: BTreeMap<String, Expression>,
+        /// Whether the latest of other tags will do.
+        or_else_any: bool,
+    },
+    /// Publishes in the client's name.
+    PublishTo {
+        /// Gives the channel's name.
+        channel: Template,
+        /// Gives the event's name.
+        event: Expression,
+        /// Absent: the command's own data.
+        data: Option<Expression>,
+        /// Tag -> value.
+        tags: BTreeMap<String, Expression>,
+        /// Not kept, not echoed to the sender.
+        ephemeral: bool,
+    },
+    /// Asks the application.
+    Webhook(CommandWebhook),
+}
+
+/// A question to the application by HTTP.
+#[derive(Clone, Debug)]
+pub struct CommandWebhook {
+    /// Where.
+    pub url: HttpUrl,
+    /// How long an answer may take.
+    pub timeout: Duration,
+    /// The key of the signature.
+    pub key: Secret,
+    /// Most questions at once.
+    pub max_in_flight: u32,
 }
 
 /// A way in.

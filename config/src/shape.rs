@@ -29,6 +29,11 @@ impl Place {
         Self { shown, general }
     }
 
+    /// A member of a map whose names are the author's.
+    fn entry(&self, name: &str) -> Self {
+        Self { general: self.general.as_ref().map(|general| format!("{general}.*")), ..self.field(name) }
+    }
+
     fn item(&self, at: usize) -> Self {
         Self {
             shown: format!("{}[{at}]", self.shown),
@@ -93,7 +98,7 @@ fn walk_object(object: &mut Map<String, Value>, schema: &Value, place: &Place, p
         } else if let (Some(others), Some(value)) =
             (others.filter(|others| others.is_object()), object.get_mut(&name))
         {
-            walk(value, others, &inner, problems);
+            walk(value, others, &place.entry(&name), problems);
         } else if !open && others != Some(&Value::Bool(true)) {
             problems.also(unknown_field(&name, properties, &inner));
             object.remove(&name);

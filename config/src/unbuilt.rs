@@ -1,12 +1,13 @@
 //! What the design of a manifest has and this version does not build: refused by name, so that nobody believes it works.
 
-/// Fields by path inside `spec`; `[]` stands for any item of a list.
+/// Fields by path inside `spec`; `[]` stands for any item of a list, `*` for any name of a map.
 const FIELDS: &[&str] = &[
     "auth.expiry",
     "auth.revocation",
     "channels[].history",
     "channels[].presence",
-    "commands",
+    "commands.*.ackArgs",
+    "commands.*.reply.args",
     "endpoints[].greeting.data",
     "endpoints[].greeting.event",
     "endpoints[].socketIO",

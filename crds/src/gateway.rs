@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use rtgw_config::raw::{Auth, Channel, Embedded, Endpoint, ExternalRedis, Limits, LogLevel, Source};
+use rtgw_config::raw::{Auth, Channel, Command, Embedded, Endpoint, ExternalRedis, Limits, LogLevel, Source};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
@@ -60,6 +60,10 @@ pub struct Spec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 256))]
     pub channels: Option<Vec<Channel>>,
+    /// Commands of clients besides those of the protocol: name -> what it does.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("maxProperties" = 128))]
+    pub commands: Option<BTreeMap<String, Command>>,
     /// How events get in besides the HTTP API.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 64))]

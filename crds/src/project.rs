@@ -17,6 +17,7 @@ pub(crate) fn project(gateway: &RealtimeGateway) -> raw::Config {
             endpoints: spec.endpoints.clone(),
             auth: spec.auth.clone(),
             channels: spec.channels.clone(),
+            commands: spec.commands.clone(),
             sources: spec.sources.clone(),
             redis: spec.redis.as_ref().map(redis),
             limits: spec.limits.clone(),

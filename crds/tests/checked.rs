@@ -117,6 +117,40 @@ fn sources_and_limits_are_as_written() {
 }
 
 #[test]
+fn commands_are_as_written() {
+    let checked = checked(include_str!("corpus/good/commands.yaml"));
+    let command = |name: &str| checked.commands.iter().find(|command| command.name == name).unwrap();
+    let CommandAction::ReplyLatest { event, tags, or_else_any, .. } = &command("request_metrics").action
+    else {
+        panic!("{:?}", command("request_metrics"))
+    };
+    assert_eq!(
+        (event, &tags["metric_type"], or_else_any),
+        (&cel("'metrics_update'"), &cel("data.metric_type"), &true)
+    );
+    assert!(matches!(
+        &command("typing").action,
+        CommandAction::PublishTo { data: None, ephemeral: true, .. }
+    ));
+    assert!(matches!(
+        &command("room:say").action,
+        CommandAction::PublishTo { data: Some(_), ephemeral: false, .. }
+    ));
+    assert_eq!(command("room:say").when, Some(cel("user != ''")));
+    let webhook = |name: &str| match &command(name).action {
+        CommandAction::Webhook(webhook) => webhook.clone(),
+        other => panic!("{other:?}"),
+    };
+    let (ask, lookup) = (webhook("ask"), webhook("lookup"));
+    assert_eq!(
+        (ask.url.as_str(), ask.timeout, ask.max_in_flight),
+        ("http://app/rt", Duration::from_secs(2), 64)
+    );
+    assert_eq!((lookup.timeout, lookup.max_in_flight), (Duration::from_secs(2), 8));
+    assert_eq!(lookup.key.0, b"for-trying-out-only-0123456789abcdef");
+}
+
+#[test]
 fn secrets_are_not_shown() {
     let shown = format!("{:?}", checked(include_str!("corpus/good/full.yaml")));
     assert!(

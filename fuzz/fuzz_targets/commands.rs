@@ -2,11 +2,12 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use rtgw_model::{CHANNEL_BYTES, FILTER_LISTS, FILTER_VALUE_BYTES, FILTER_VALUES, FilterLists, Intent};
+use rtgw_model::{CHANNEL_BYTES, CommandNames, FILTER_LISTS, FILTER_VALUE_BYTES, FILTER_VALUES, FilterLists, Intent};
 use rtgw_protocol::json::{self, ID_BYTES};
 
 fuzz_target!(|text: &str| {
-    let (id, intent) = match json::decode(text) {
+    let names = CommandNames::new(["ask"]);
+    let (id, intent) = match json::decode(text, &names) {
         Ok(request) => (request.id, Some(request.intent)),
         Err(rejection) => {
             assert!(rejection.denied.message.len() < 600, "an error repeats too much");
@@ -27,6 +28,11 @@ fuzz_target!(|text: &str| {
             assert!(channel.len() <= CHANNEL_BYTES);
             let data = std::str::from_utf8(&data).expect("text stays text");
             assert!(text.contains(data), "data is published as it was written");
+        }
+        Some(Intent::Command { name, data }) => {
+            assert_eq!(name.as_str(), "ask");
+            let data = std::str::from_utf8(&data).expect("text stays text");
+            assert!(data.len() <= 6 * text.len(), "what is left is no longer than the message, but for its escapes");
         }
         Some(Intent::Ping) | None => {}
         Some(Intent::Echo { .. }) => unreachable!("no JSON command echoes"),

@@ -3,20 +3,21 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
+use rtgw_model::CommandNames;
 use rtgw_protocol::json::ID_BYTES;
 use rtgw_protocol::msgpack;
 
 const LIMIT: usize = 8 << 10;
 
 fuzz_target!(|bytes: &[u8]| {
-    if let Err(rejection) = msgpack::decode(bytes, LIMIT) {
+    if let Err(rejection) = msgpack::decode(bytes, LIMIT, &CommandNames::default()) {
         assert!(rejection.denied.message.len() < 600, "an error repeats too much");
         assert!(rejection.id.is_none_or(|id| id.len() <= ID_BYTES));
     }
     let mut packed = Vec::new();
     msgpack::from_json(bytes, &mut packed);
     assert!(packed.len() <= 9 * bytes.len(), "a digit becomes at most a float");
-    let Ok(json) = msgpack::to_json(bytes, LIMIT) else { return };
+    let Ok(json) = msgpack::to_json(bytes, LIMIT, &CommandNames::default()) else { return };
     assert!(json.len() <= LIMIT);
     packed.clear();
     msgpack::from_json(json.as_bytes(), &mut packed);

@@ -4,6 +4,7 @@
 mod api_keys;
 mod auth;
 mod channels;
+mod commands;
 mod delivery;
 mod endpoints;
 mod issuers;
@@ -64,6 +65,7 @@ impl Check<'_> {
         let auth = self.auth(spec.auth.as_ref());
         let channels = self.channels(spec.channels.as_deref().unwrap_or_default());
         let endpoints = self.endpoints(&spec.endpoints, spec.auth.as_ref(), &channels);
+        let commands = self.commands(spec.commands.as_ref(), &channels);
         let sources = self.sources(spec.sources.as_deref().unwrap_or_default(), &channels);
         let redis = self.redis(spec.redis.as_ref());
         let limits = self.limits(spec.limits.as_ref());
@@ -74,6 +76,7 @@ impl Check<'_> {
             endpoints,
             auth: auth?,
             channels,
+            commands,
             sources,
             redis: redis?,
             limits,

@@ -14,6 +14,13 @@ pub(super) fn word(text: &str) -> bool {
     first && text.len() <= 63 && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
 }
 
+/// A name of a command, as clients send it and metrics label it.
+pub(super) fn command(text: &str) -> bool {
+    let first = text.bytes().next().is_some_and(|byte| byte.is_ascii_alphabetic() || byte == b'_');
+    let known = |byte: u8| byte.is_ascii_alphanumeric() || b"_.:/-".contains(&byte);
+    first && text.len() <= 63 && text.bytes().all(known)
+}
+
 /// A path as it stands in a request line (RFC 3986, section 3.3), compared byte by byte.
 pub(super) fn path(text: &str) -> Result<(), &'static str> {
     if !text.starts_with('/') {

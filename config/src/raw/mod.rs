@@ -4,6 +4,7 @@
 mod api_key;
 mod auth;
 mod channel;
+mod commands;
 pub mod delivery;
 mod endpoint;
 mod issuer;
@@ -13,12 +14,15 @@ mod source;
 pub mod token_place;
 pub mod units;
 
+use std::collections::BTreeMap;
+
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 pub use api_key::{ApiKey, AuthWebhook};
 pub use auth::{Anonymous, Auth, Identity};
 pub use channel::Channel;
+pub use commands::{Command, CommandWebhook, OrElse, PublishTo, Reply, ReplyLatest};
 pub use delivery::{Delivery, Priority, RateText, SlowConsumer};
 pub use endpoint::{
     AutoSubscribe, Compression, CompressionMode, Endpoint, EndpointAuth, Envelope, Greeting, Health,
@@ -67,6 +71,10 @@ pub struct Spec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 256))]
     pub channels: Option<Vec<Channel>>,
+    /// Commands of clients besides those of the protocol: name -> what it does.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("maxProperties" = 128))]
+    pub commands: Option<BTreeMap<String, Command>>,
     /// How events get in besides the HTTP API.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 64))]

@@ -94,6 +94,10 @@ impl Shard {
                 let question = Question::Publish { channel, event, data, ephemeral };
                 self.ask(slot, InFlight::Publish { id }, question);
             }
+            Intent::Command { name, data } => {
+                let question = Question::Command { id: id.clone(), name, data };
+                self.ask(slot, InFlight::Command { id, name }, question);
+            }
         }
     }
 
@@ -237,6 +241,12 @@ impl Shard {
             }
             (InFlight::Publish { id }, Answer::Published(Err(denied))) => {
                 self.refuse(slot, now, id, "publish", denied);
+            }
+            (InFlight::Command { id, name }, Answer::Command(Ok(event))) => {
+                self.reply(slot, now, id, name.as_str(), event);
+            }
+            (InFlight::Command { id, name }, Answer::Command(Err(denied))) => {
+                self.refuse(slot, now, id, name.as_str(), denied);
             }
             (open, _) => {
                 // Not the answer to what is open: a reply that came late. The question stays open.

@@ -3,7 +3,9 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use rtgw_model::{ChannelName, ConnectionId, ConnectionKey, EndpointIx, Principal, RuleIx};
+use rtgw_model::{
+    ChannelName, CommandId, CommandName, ConnectionId, ConnectionKey, EndpointIx, Principal, RuleIx,
+};
 
 /// A wish of the shard, drained after each turn in order.
 #[derive(Debug)]
@@ -48,6 +50,15 @@ pub enum Question {
         data: Bytes,
         /// Not kept, not echoed to the sender.
         ephemeral: bool,
+    },
+    /// What does this command of the manifest answer?
+    Command {
+        /// The client's own id.
+        id: Option<CommandId>,
+        /// Which.
+        name: CommandName,
+        /// Its arguments, raw JSON.
+        data: Bytes,
     },
 }
 

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use rtgw_model::{
-    Admission, ChannelName, Close, ConnectionId, Denied, GapReason, Outgoing, PublicationId, Rejection,
-    Request, RuleIx,
+    Admission, ChannelName, Close, ConnectionId, Denied, Event, GapReason, Outgoing, PublicationId,
+    Rejection, Request, RuleIx,
 };
 
 use crate::Grant;
@@ -55,6 +55,8 @@ pub enum Answer {
     Subscribe(Result<Grant, Denied>),
     /// To `Publish`: the channel it went to and its id.
     Published(Result<(ChannelName, Option<PublicationId>), Denied>),
+    /// To `Command`: what is said.
+    Command(Result<Event, Denied>),
 }
 
 /// Whom a gap concerns.

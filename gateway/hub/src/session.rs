@@ -4,8 +4,8 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use rtgw_model::{
-    Admission, ChannelName, CommandId, ConnectionKey, EndpointIx, FilterLists, Heartbeat, InboundRate,
-    Millis, OutboxLimits, Principal, Rejection, Request, Variant,
+    Admission, ChannelName, CommandId, CommandName, ConnectionKey, EndpointIx, FilterLists, Heartbeat,
+    InboundRate, Millis, OutboxLimits, Principal, Rejection, Request, Variant,
 };
 use slab::Slab;
 
@@ -71,6 +71,8 @@ pub(crate) enum InFlight {
     Ready(ChannelName),
     /// May it publish, and under which id?
     Publish { id: Option<CommandId> },
+    /// What does a command of the manifest answer?
+    Command { id: Option<CommandId>, name: CommandName },
 }
 
 /// Commands of a session that wait; exists only while a question is open.

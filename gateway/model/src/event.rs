@@ -51,6 +51,19 @@ pub enum Event {
         /// Offset where the channel has history.
         offset: Option<u64>,
     },
+    /// Answer to a command of the manifest, dressed as a publication.
+    Reply {
+        /// The event's name.
+        event: Box<str>,
+        /// Raw JSON.
+        data: Bytes,
+        /// When it happened; absent: when it is said.
+        at: Option<Timestamp>,
+        /// Shown by the `Event` envelope.
+        priority: Option<Box<str>>,
+    },
+    /// A command of the manifest was carried out; with this raw JSON.
+    Acknowledged(Bytes),
     /// A command was refused.
     Error(Denied),
     /// Publications of a channel were not delivered: recover or reload.

@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 
-use crate::{Denied, FilterLists};
+use crate::{CommandName, Denied, FilterLists};
 
 /// The client's own id of a command: the raw JSON of the member `id` (a string or number of at most 128 bytes),
 /// echoed as it came.
@@ -60,6 +60,13 @@ pub enum Intent {
         /// Not kept and not echoed to the sender.
         ephemeral: bool,
     },
+    /// A command that the manifest defines.
+    Command {
+        /// Which.
+        name: CommandName,
+        /// Its arguments as raw JSON: the member `data`, or the message without what is not data.
+        data: Bytes,
+    },
     /// `protocol: Echo`: send the same message back.
     Echo {
         /// Binary or text.
@@ -77,6 +84,7 @@ impl Intent {
             Self::Unsubscribe { .. } | Self::Widen(_) => "unsubscribe",
             Self::Ping => "ping",
             Self::Publish { .. } => "publish",
+            Self::Command { name, .. } => name.as_str(),
             Self::Echo { .. } => "echo",
         }
     }

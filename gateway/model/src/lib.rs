@@ -5,6 +5,7 @@
 mod admission;
 mod channel;
 mod close;
+mod command;
 mod connection;
 mod encoder;
 mod error;
@@ -23,6 +24,7 @@ pub use channel::{
     CHANNEL_BYTES, ChannelName, ChannelNameError, SEGMENT_BYTES, escape_segment, is_channel_byte,
 };
 pub use close::{Close, CloseCode, CloseReason, Retry};
+pub use command::{CommandName, CommandNames};
 pub use connection::{ConnectionId, ConnectionKey};
 pub use encoder::{Encoder, Variant};
 pub use error::{Denied, ErrorCode};

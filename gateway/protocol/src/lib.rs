@@ -7,7 +7,7 @@
 //! - [`wires`] puts the two together: [`wires::Wires`] is the [`rtgw_model::Encoder`] that the hub is given.
 //!
 //! ```
-//! use rtgw_model::Encoder;
+//! use rtgw_model::{CommandNames, Encoder};
 //! use rtgw_protocol::json::{self, Envelope};
 //! use rtgw_protocol::wires::{Protocol, VariantSpec, Wires};
 //!
@@ -24,7 +24,7 @@
 //! assert_eq!(wires.variants(), 1);
 //!
 //! // Per connection: what it says becomes a request, what it hears is a shared frame.
-//! let request = json::decode(r#"{"type":"ping","id":7}"#);
+//! let request = json::decode(r#"{"type":"ping","id":7}"#, &CommandNames::default());
 //! assert_eq!(request.map(|request| request.id), Ok(Some("7".into())));
 //! assert_eq!(&wires.ping(variant)[..], [0x89, 0x00]);
 //! # Ok::<(), rtgw_protocol::wires::TooManyVariants>(())

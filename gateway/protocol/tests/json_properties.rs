@@ -3,8 +3,8 @@
 
 use proptest::prelude::*;
 use rtgw_model::{
-    ChannelName, Encoder, FILTER_LISTS, FILTER_VALUE_BYTES, FILTER_VALUES, FilterLists, Intent, Publication,
-    PublicationId, Timestamp,
+    ChannelName, CommandNames, Encoder, FILTER_LISTS, FILTER_VALUE_BYTES, FILTER_VALUES, FilterLists, Intent,
+    Publication, PublicationId, Timestamp,
 };
 use rtgw_protocol::json::{self, Envelope};
 use rtgw_protocol::websocket::frame::{OpCode, encode, header_len};
@@ -79,7 +79,7 @@ fn bounded(lists: &FilterLists) -> bool {
 }
 
 fn check(text: &str) -> Result<(), TestCaseError> {
-    match json::decode(text) {
+    match json::decode(text, &CommandNames::new(["dance"])) {
         Ok(request) => {
             if let Some(id) = &request.id {
                 prop_assert!(id.len() <= json::ID_BYTES && text.contains(&**id));
@@ -95,6 +95,11 @@ fn check(text: &str) -> Result<(), TestCaseError> {
                             || data.contains('e')
                             || data.contains('E')
                     );
+                }
+                Intent::Command { name, data } => {
+                    prop_assert_eq!(name.as_str(), "dance");
+                    let data: Box<RawValue> = serde_json::from_slice(&data).unwrap();
+                    prop_assert!(data.get().len() <= text.len() * 6);
                 }
                 Intent::Unsubscribe { .. } | Intent::Ping | Intent::Echo { .. } => {}
             }
@@ -145,7 +150,7 @@ proptest! {
     #[test]
     fn half_a_command_is_refused(text in any_command(), cut in any::<prop::sample::Index>()) {
         let cut = text.floor_char_boundary(cut.index(text.len()));
-        prop_assert!(json::decode(&text[..cut]).is_err());
+        prop_assert!(json::decode(&text[..cut], &CommandNames::default()).is_err());
     }
 
     #[test]

@@ -2,8 +2,9 @@
 #![allow(clippy::unwrap_used, clippy::panic, missing_docs)]
 
 use rtgw_model::{
-    ChannelName, CloseCode, ConnectionKey, Denied, Encoder, ErrorCode, Event, FilterLists, GapReason, Intent,
-    Message, Position, Publication, PublicationId, Retry, Timestamp, UnsubscribeReason,
+    ChannelName, CloseCode, CommandName, CommandNames, ConnectionKey, Denied, Encoder, ErrorCode, Event,
+    FilterLists, GapReason, Intent, Message, Position, Publication, PublicationId, Retry, Timestamp,
+    UnsubscribeReason,
 };
 use rtgw_protocol::json::{self, Envelope};
 use rtgw_protocol::wires::{Protocol, VariantSpec, Wires};
@@ -96,6 +97,10 @@ enum Means {
         #[serde(default)]
         ephemeral: bool,
     },
+    Command {
+        name: String,
+        data: String,
+    },
 }
 
 impl From<Means> for Intent {
@@ -110,6 +115,9 @@ impl From<Means> for Intent {
             Means::Widen(map) => Intent::Widen(lists(map)),
             Means::Publish { channel, event, data, ephemeral } => {
                 Intent::Publish { channel, event, data: data.into(), ephemeral }
+            }
+            Means::Command { name, data } => {
+                Intent::Command { name: CommandName::declare(&name), data: data.into() }
             }
         }
     }
@@ -126,7 +134,7 @@ struct Refused {
 fn commands() {
     fn check(vector: CommandVector) {
         let CommandVector { name, send, id, means, refused } = vector;
-        let decoded = json::decode(&text(send));
+        let decoded = json::decode(&text(send), &CommandNames::new(["request_metrics", "room:join"]));
         let read = decoded.as_ref().map_or_else(|rejection| &rejection.id, |request| &request.id);
         assert_eq!(read.as_deref(), id.as_deref(), "{name}: id");
         match (decoded, means, refused) {
@@ -227,6 +235,8 @@ enum Said {
     Unsubscribed { channel: String, reason: Option<String> },
     Pong,
     Published { channel: String, id: Option<[u64; 2]>, offset: Option<u64> },
+    Reply { event: Box<str>, data: String, at: Option<i64>, priority: Option<Box<str>> },
+    Acknowledged(String),
     Error { code: String, message: String },
     Gap { channel: String, reason: String },
     Reconnect { after_ms: u64 },
@@ -256,6 +266,10 @@ fn event(said: Said, envelope: Envelope, at: Timestamp) -> Option<Event> {
         Said::Published { channel: name, id: published, offset } => {
             Event::Published { channel: channel(name), id: published.map(id), offset }
         }
+        Said::Reply { event, data, at, priority } => {
+            Event::Reply { event, data: data.into(), at: at.map(Timestamp), priority }
+        }
+        Said::Acknowledged(data) => Event::Acknowledged(data.into()),
         Said::Error { code: word, message } => {
             let code = ErrorCode::ALL.into_iter().find(|code| code.as_str() == word).unwrap();
             Event::Error(Denied::new(code, message))

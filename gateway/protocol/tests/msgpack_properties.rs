@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, missing_docs)]
 
 use proptest::prelude::*;
+use rtgw_model::CommandNames;
 use rtgw_protocol::msgpack::{self, Unreadable};
 use serde_json::Value;
 
@@ -62,7 +63,7 @@ proptest! {
     fn what_another_library_writes_is_read(json in any_json()) {
         let value: Value = serde_json::from_str(&json).unwrap();
         let sent = rmp_serde::to_vec(&value).unwrap();
-        prop_assert_eq!(msgpack::to_json(&sent, ROOMY).unwrap(), value.to_string());
+        prop_assert_eq!(msgpack::to_json(&sent, ROOMY, &CommandNames::default()).unwrap(), value.to_string());
     }
 
     #[test]
@@ -74,7 +75,7 @@ proptest! {
     #[test]
     fn half_a_value_is_short(json in any_json(), cut in any::<prop::sample::Index>()) {
         let sent = packed(&json);
-        prop_assert_eq!(msgpack::to_json(&sent[..cut.index(sent.len())], ROOMY), Err(Unreadable::Short));
+        prop_assert_eq!(msgpack::to_json(&sent[..cut.index(sent.len())], ROOMY, &CommandNames::default()), Err(Unreadable::Short));
     }
 
     #[test]
@@ -84,7 +85,7 @@ proptest! {
             let value: Value = serde_json::from_str(&json).unwrap();
             prop_assert_eq!(value.to_string(), json);
         }
-        if let Err(rejection) = msgpack::decode(&sent, ROOMY) {
+        if let Err(rejection) = msgpack::decode(&sent, ROOMY, &CommandNames::default()) {
             prop_assert!(rejection.denied.message.len() < 600);
         }
     }

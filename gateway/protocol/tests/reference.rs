@@ -1,7 +1,7 @@
 //! Keeps `docs/reference/protocol-json.md` true: its tables are the model's, its examples are what the wire reads and writes.
 #![allow(clippy::unwrap_used, missing_docs)]
 
-use rtgw_model::{CloseCode, ErrorCode, GapReason, Retry, UnsubscribeReason};
+use rtgw_model::{CloseCode, CommandNames, ErrorCode, GapReason, Retry, UnsubscribeReason};
 use rtgw_protocol::json;
 use serde_json::Value;
 
@@ -73,7 +73,7 @@ fn commands_to_paste_are_understood() {
     let commands = blocks(&page(), "```json send");
     assert!(commands.len() >= 8);
     for command in commands {
-        assert!(json::decode(&command).is_ok(), "{command}");
+        assert!(json::decode(&command, &CommandNames::default()).is_ok(), "{command}");
     }
 }
 

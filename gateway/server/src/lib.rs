@@ -3,7 +3,9 @@
 pub mod auth;
 pub mod broker;
 pub mod cli;
+pub mod client_publishing;
 pub mod clock;
+pub mod commands;
 pub mod console;
 pub mod demo;
 pub mod drain;
@@ -12,6 +14,7 @@ pub mod expressions;
 mod fixture;
 pub mod http;
 pub mod intake;
+pub mod latest;
 pub mod limits;
 pub mod manifests;
 pub mod metrics;

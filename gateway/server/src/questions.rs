@@ -5,24 +5,19 @@
 //! a session without it would wait for ever.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use bytes::Bytes;
 use rtgw_hub::access::{self, Action, Asker};
 use rtgw_hub::{Answer, Ask, Grant, Input, Question};
-use rtgw_model::{ChannelName, ConnectionId, Denied, ErrorCode, PublicationId};
+use rtgw_model::{ConnectionId, Denied, ErrorCode};
 use tokio::runtime::Handle;
-use tokio::sync::Semaphore;
 
-use crate::intake::{Origin, Room};
-use crate::publishing::{Draft, Problem, Publisher};
+use crate::client_publishing::{ClientPublisher, Published};
+use crate::commands::{Commands, Sent};
+use crate::intake::Room;
+use crate::publishing::Draft;
 use crate::rules::CompiledRules;
-use crate::transport::{Clock, Inbox, ShardInput};
-
-/// Most publications of clients that wait for the broker at once; each may hold a message of the largest size.
-const PUBLISHING: usize = 1024;
-/// How long the broker may take before the client is told that nothing is known.
-const PUBLISH_TIMEOUT: Duration = Duration::from_secs(5);
+use crate::transport::{Inbox, ShardInput};
 
 /// Answers questions on a runtime.
 pub struct Questions {
@@ -32,11 +27,10 @@ pub struct Questions {
 
 struct Parts {
     rules: Arc<CompiledRules>,
-    publisher: Publisher,
+    publisher: Arc<ClientPublisher>,
+    commands: Arc<Commands>,
     room: Arc<Room>,
     inboxes: Vec<Arc<dyn Inbox>>,
-    clock: Clock,
-    publishing: Semaphore,
 }
 
 impl Questions {
@@ -44,13 +38,12 @@ impl Questions {
     pub fn new(
         runtime: Handle,
         rules: Arc<CompiledRules>,
-        publisher: Publisher,
+        publisher: Arc<ClientPublisher>,
+        commands: Arc<Commands>,
         room: Arc<Room>,
         inboxes: Vec<Arc<dyn Inbox>>,
-        clock: Clock,
     ) -> Self {
-        let publishing = Semaphore::new(PUBLISHING);
-        Self { runtime, parts: Arc::new(Parts { rules, publisher, room, inboxes, clock, publishing }) }
+        Self { runtime, parts: Arc::new(Parts { rules, publisher, commands, room, inboxes }) }
     }
 
     /// Takes a question; never waits.
@@ -68,8 +61,6 @@ struct Wanted {
     ephemeral: bool,
 }
 
-type Published = Result<(ChannelName, Option<PublicationId>), Denied>;
-
 impl Parts {
     async fn answer(&self, asked: Ask) {
         let Ask { connection, key, endpoint, principal, question } = asked;
@@ -85,6 +76,11 @@ impl Parts {
                 let wanted = Wanted { channel, event, data, ephemeral };
                 reply.answer = Some(Answer::Published(self.publish(connection, wanted, &asker).await));
             }
+            Question::Command { id, name, data } => {
+                let mut reply = Reply::new(inbox, connection, Answer::Command(Err(fault())));
+                let sent = Sent { connection, id, name, data };
+                reply.answer = Some(Answer::Command(self.commands.run(sent, &asker).await));
+            }
         }
     }
 
@@ -99,35 +95,8 @@ impl Parts {
 
     async fn publish(&self, sender: ConnectionId, wanted: Wanted, asker: &Asker<'_>) -> Published {
         let grant = access::ask(&*self.rules, Action::Publish, &wanted.channel, asker)?;
-        let Ok(_place) = self.publishing.try_acquire() else {
-            return Err(Denied::new(
-                ErrorCode::NotAvailable,
-                "too many publications wait for the broker; try again later",
-            ));
-        };
-        let draft = Draft {
-            channels: vec![wanted.channel.into()],
-            event: wanted.event.into(),
-            data: wanted.data,
-            ..Draft::default()
-        };
-        let checked = self.publisher.check(draft, self.clock.now().wall).map_err(|invalid| {
-            let code = match invalid.problem {
-                Problem::DataTooLarge(_) => ErrorCode::TooLarge,
-                _ => ErrorCode::BadRequest,
-            };
-            Denied::new(code, invalid.to_string())
-        })?;
-        let checked = if wanted.ephemeral { checked.except(sender) } else { checked };
-        let published = self.publisher.publish(Origin::Client, checked);
-        match tokio::time::timeout(PUBLISH_TIMEOUT, published).await {
-            Ok(Ok(id)) => Ok((grant.channel().clone(), Some(id))),
-            Ok(Err(error)) => Err(Denied::new(ErrorCode::NotAvailable, error.to_string())),
-            Err(_) => Err(Denied::new(
-                ErrorCode::Timeout,
-                "the broker did not answer in time; the publication may or may not have gone out",
-            )),
-        }
+        let draft = Draft { event: wanted.event.into(), data: wanted.data, ..Draft::default() };
+        self.publisher.publish(&grant, draft, wanted.ephemeral.then_some(sender)).await
     }
 }
 

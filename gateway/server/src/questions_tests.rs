@@ -4,16 +4,20 @@
 
 use std::net::IpAddr;
 
+use bytes::Bytes;
 use parking_lot::Mutex;
 use rtgw_hub::GapScope;
-use rtgw_model::{ConnectionKey, EndpointIx, GapReason, Principal, Publication, RuleIx};
+use rtgw_model::{ChannelName, ConnectionKey, EndpointIx, GapReason, Principal, Publication, RuleIx};
 use tokio::sync::mpsc;
 
 use super::*;
 use crate::broker::{Broker, BrokerSink, Generation, Memory, ProbeFuture, PublishError, PublishFuture};
+use crate::client_publishing::PUBLISHING;
 use crate::fixture::checked;
 use crate::intake::{Counts, Intake};
-use crate::transport::InboxFull;
+use crate::outbound::Outbound;
+use crate::publishing::Publisher;
+use crate::transport::{Clock, InboxFull};
 
 const SPEC: &str = "\
 endpoints: [{name: ws, path: /ws}]
@@ -74,9 +78,14 @@ impl Asked {
         let (send, answers) = mpsc::unbounded_channel();
         let (elsewhere, _) = mpsc::unbounded_channel();
         let inboxes: Vec<Arc<dyn Inbox>> = vec![Arc::new(Collects(elsewhere)), Arc::new(Collects(send))];
-        let intake = Intake::new(Vec::new(), 1, Clock::start(), Arc::new(Counts::new(0, 2))).unwrap();
+        let clock = Clock::start();
+        let publisher = Arc::new(ClientPublisher::new(publisher, clock));
+        let config = checked(SPEC);
+        let commands =
+            Commands::new(&config, Arc::clone(&rules), Arc::clone(&publisher), None, Outbound::new(), clock);
+        let intake = Intake::new(Vec::new(), 1, clock, Arc::new(Counts::new(0, 2))).unwrap();
         let room = Room::new(Arc::new(intake), 1_000);
-        let questions = Questions::new(Handle::current(), rules, publisher, room, inboxes, Clock::start());
+        let questions = Questions::new(Handle::current(), rules, publisher, Arc::new(commands), room, inboxes);
         Self { questions, answers }
     }
 
@@ -108,7 +117,7 @@ impl Asked {
         self.put(user, question);
         match self.answer().await {
             Answer::Published(published) => published,
-            Answer::Subscribe(_) => panic!("another question was answered"),
+            _ => panic!("another question was answered"),
         }
     }
 }

@@ -115,7 +115,7 @@ impl Client {
         match words[0] {
             // pub <number>/<channel>,<channel>
             "pub" => self.publication(seed, line, &words),
-            "subscribed" | "unsubscribed" | "pong" | "error" | "published" => {
+            "subscribed" | "unsubscribed" | "pong" | "error" | "published" | "acknowledged" => {
                 let id: u64 = words[1].parse().unwrap();
                 let expected = self.asked.pop_front();
                 assert_eq!(expected, Some(id), "seed {seed}: answers out of order: {line:?}");

@@ -57,6 +57,7 @@ impl Encoder for Lines {
             Event::Error(denied) => format!("error {id} {}", denied.code.as_str()),
             Event::Gap { channel, reason } => format!("gap {channel} {}", reason.as_str()),
             Event::Published { channel, .. } => format!("published {id} {channel}"),
+            Event::Acknowledged(_) => format!("acknowledged {id}"),
             other => format!("other {id} {other:?}"),
         };
         format!("{text}\n").into()

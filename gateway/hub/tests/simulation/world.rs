@@ -9,9 +9,9 @@ use fastrand::Rng;
 use rtgw_hub::access::{Action, Asker, Rules, Verdict, ask};
 use rtgw_hub::{Answer, Effect, Fill, GapScope, Input, Opening, Question, Shard, ShardSettings, TurnBudget};
 use rtgw_model::{
-    Admission, ChannelName, ChannelPolicy, ConnectionId, ConnectionKey, Denied, EndpointIx, ErrorCode,
-    FilterLists, GapReason, Heartbeat, Intent, Micros, Millis, Now, OutboxLimits, Outgoing, Principal,
-    Publication, Request, RuleIx, Timestamp, Variant,
+    Admission, ChannelName, ChannelPolicy, CommandName, ConnectionId, ConnectionKey, Denied, EndpointIx,
+    ErrorCode, Event, FilterLists, GapReason, Heartbeat, Intent, Micros, Millis, Now, OutboxLimits, Outgoing,
+    Principal, Publication, Request, RuleIx, Timestamp, Variant,
 };
 
 use crate::client::{Client, Expectation};
@@ -243,6 +243,10 @@ impl World {
                     Intent::Publish { channel: channel.into(), event: "e".into(), data, ephemeral: false };
                 (intent, Command::Other)
             }
+            8 => {
+                let name = CommandName::declare("ask");
+                (Intent::Command { name, data: Bytes::from_static(b"{}") }, Command::Other)
+            }
             _ => (Intent::Ping, Command::Other),
         };
         let number = self.next_command;
@@ -410,6 +414,11 @@ impl World {
                                 Err(_) => Err(Denied::new(ErrorCode::BadRequest, "bad")),
                             })
                         }
+                        Question::Command { .. } => Answer::Command(if self.random.bool() {
+                            Ok(Event::Acknowledged(Bytes::from_static(b"1")))
+                        } else {
+                            Err(Denied::new(ErrorCode::NotAvailable, "nothing"))
+                        }),
                     };
                     let input = Input::Answered(question.connection, answer);
                     self.answers.push((self.now.at.plus(delay), input));

@@ -3,10 +3,12 @@
 use std::borrow::Cow;
 
 use bytes::Bytes;
-use rtgw_model::{CHANNEL_BYTES, CommandId, Denied, ErrorCode, FilterLists, Intent, Rejection, Request};
+use rtgw_model::{
+    CHANNEL_BYTES, CommandId, CommandNames, Denied, ErrorCode, FilterLists, Intent, Rejection, Request,
+};
 use serde_json::value::RawValue;
 
-use super::members::{Member, deeper_than, pick, string};
+use super::members::{Member, deeper_than, pick, string, without};
 use super::{ID_BYTES, NESTING, lists};
 
 /// How much of a name that nobody knows is repeated in an error.
@@ -15,7 +17,7 @@ const SHOWN_CHARS: usize = 40;
 /// Members that belong to the message and never to its data.
 const OUTER: [&str; 4] = ["type", "event", "id", "timestamp"];
 
-/// Reads one message.
+/// Reads one message; `declared` are the commands that the manifest defines.
 ///
 /// - The name of the command is the member `type`; where there is none, `event`.
 /// - Its arguments are the member `data`; where there is none, all members but `type`, `event`, `id` and `timestamp`.
@@ -24,7 +26,7 @@ const OUTER: [&str; 4] = ["type", "event", "id", "timestamp"];
 ///
 /// # Errors
 /// The refusal to answer with; the connection lives on.
-pub fn decode(text: &str) -> Result<Request, Rejection> {
+pub fn decode(text: &str, declared: &CommandNames) -> Result<Request, Rejection> {
     if text.trim_ascii() == "ping" {
         return Ok(Request { id: None, intent: Intent::Ping });
     }
@@ -33,7 +35,7 @@ pub fn decode(text: &str) -> Result<Request, Rejection> {
         .map_err(|error| anonymous(not_an_object(&error)))?;
     let id = command_id(id).map_err(anonymous)?;
     let command = Command { text, kind, event, data, channel };
-    match command.intent() {
+    match command.intent(declared) {
         Ok(intent) => Ok(Request { id, intent }),
         Err(denied) => Err(Rejection { id, denied }),
     }
@@ -49,7 +51,7 @@ struct Command<'a> {
 }
 
 impl<'a> Command<'a> {
-    fn intent(&self) -> Result<Intent, Denied> {
+    fn intent(&self, declared: &CommandNames) -> Result<Intent, Denied> {
         let name = self
             .kind
             .or(self.event)
@@ -63,9 +65,25 @@ impl<'a> Command<'a> {
             "presence" => Err(not_in_this_version("`presence`")),
             "history" => Err(not_in_this_version("`history`")),
             "refresh" => Err(not_in_this_version("`refresh`")),
-            other => {
-                Err(Denied::new(ErrorCode::UnknownType, format!("there is no command `{}`", shown(other))))
-            }
+            other => match declared.find(other) {
+                Some(name) => Ok(Intent::Command { name, data: self.whole_data()? }),
+                None => Err(Denied::new(
+                    ErrorCode::UnknownType,
+                    format!("there is no command `{}`", shown(other)),
+                )),
+            },
+        }
+    }
+
+    /// The member `data`, whatever it is, or else the message without what is not data; as it was written.
+    fn whole_data(&self) -> Result<Bytes, Denied> {
+        let data = match self.data {
+            Some(data) => Bytes::copy_from_slice(data.get().as_bytes()),
+            None => without(self.text, &OUTER).map_err(|error| not_an_object(&error))?.into(),
+        };
+        match std::str::from_utf8(&data) {
+            Ok(text) if !deeper_than(NESTING, text) => Ok(data),
+            _ => Err(too_deep()),
         }
     }
 
@@ -126,10 +144,7 @@ impl<'a> Command<'a> {
             return Err(not_in_this_version("`idempotencyKey`"));
         }
         if deeper_than(NESTING, data) {
-            return Err(Denied::new(
-                ErrorCode::TooLarge,
-                format!("`data` is nested deeper than {NESTING} levels"),
-            ));
+            return Err(too_deep());
         }
         Ok(Intent::Publish {
             channel: channel_name(channel)?,
@@ -181,6 +196,10 @@ fn not_an_object(error: &serde_json::Error) -> Denied {
 
 fn data_is_no_object() -> Denied {
     bad_request("`data` must be an object")
+}
+
+fn too_deep() -> Denied {
+    Denied::new(ErrorCode::TooLarge, format!("`data` is nested deeper than {NESTING} levels"))
 }
 
 fn not_in_this_version(what: &str) -> Denied {

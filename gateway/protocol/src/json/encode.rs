@@ -57,6 +57,11 @@ pub fn message(envelope: Envelope, message: &Message, out: &mut Vec<u8>) {
         Event::Unsubscribed { .. } | Event::Widened(_) => "unsubscribed",
         Event::Pong => "pong",
         Event::Published { .. } => "published",
+        Event::Reply { event, data, at, priority } => {
+            let at = at.unwrap_or(message.timestamp);
+            return reply(envelope, message.reply_to.as_deref(), event, data, (at, priority.as_deref()), out);
+        }
+        Event::Acknowledged(_) => "ack",
         Event::Error(_) => "error",
         Event::Gap { .. } => "gap",
         Event::Reconnect { .. } => "reconnect",
@@ -71,10 +76,41 @@ pub fn message(envelope: Envelope, message: &Message, out: &mut Vec<u8>) {
     object.end();
 }
 
+/// Appends the answer to a command of the manifest: as a publication, with the command's id where the envelope has a place for it.
+fn reply(
+    envelope: Envelope,
+    id: Option<&str>,
+    event: &str,
+    json: &[u8],
+    (at, priority): (Timestamp, Option<&str>),
+    out: &mut Vec<u8>,
+) {
+    if envelope == Envelope::Raw {
+        return out.extend_from_slice(json);
+    }
+    let mut object = Object::begin(out);
+    object.text(envelope.name_member(), event);
+    if envelope == Envelope::Event {
+        object.raw("data", json);
+    }
+    object.stamp(at);
+    if let Some(priority) = priority.filter(|_| envelope == Envelope::Event) {
+        object.text("priority", priority);
+    }
+    if let Some(id) = id {
+        object.raw("id", id.as_bytes());
+    }
+    if envelope == Envelope::Typed {
+        object.raw("data", json);
+    }
+    object.end();
+}
+
 /// Adds the member `data` of a message, where it has one.
 fn data(event: &Event, object: &mut Object<'_>) {
     match event {
-        Event::Greeting(_) | Event::Echo { .. } | Event::Pong => {}
+        Event::Greeting(_) | Event::Echo { .. } | Event::Pong | Event::Reply { .. } => {}
+        Event::Acknowledged(json) => object.raw("data", json),
         Event::Subscribed { channel, position, recovered } => object.object("data", |data| {
             data.text("channel", channel.as_str());
             if let Some(Position { offset, epoch }) = *position {

@@ -71,6 +71,49 @@ impl Visitor<'_> for Which<'_> {
     }
 }
 
+/// The object `text` without the members called `names`; the values of the others as they were written.
+///
+/// # Errors
+/// As [`pick`].
+pub(super) fn without(text: &str, names: &[&str]) -> serde_json::Result<Vec<u8>> {
+    let mut source = serde_json::Deserializer::from_str(text);
+    let kept = source.deserialize_map(Without { names, out: Vec::with_capacity(text.len()) })?;
+    source.end()?;
+    Ok(kept)
+}
+
+struct Without<'n> {
+    names: &'n [&'n str],
+    out: Vec<u8>,
+}
+
+impl<'de> Visitor<'de> for Without<'_> {
+    type Value = Vec<u8>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an object")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(mut self, mut map: A) -> Result<Self::Value, A::Error> {
+        self.out.push(b'{');
+        while let Some(name) = map.next_key::<Cow<'de, str>>()? {
+            if self.names.contains(&&*name) {
+                map.next_value::<IgnoredAny>()?;
+                continue;
+            }
+            if self.out.len() > 1 {
+                self.out.push(b',');
+            }
+            // Fails only where the writer fails, which a Vec does not.
+            let _ = serde_json::to_writer(&mut self.out, &*name);
+            self.out.push(b':');
+            self.out.extend_from_slice(map.next_value::<&RawValue>()?.get().as_bytes());
+        }
+        self.out.push(b'}');
+        Ok(self.out)
+    }
+}
+
 /// The text of a JSON string; `None` for any other value, and for a string with half a surrogate pair in it.
 pub(super) fn string(raw: &RawValue) -> Option<Cow<'_, str>> {
     let inner = raw.get().strip_prefix('"')?.strip_suffix('"')?;
@@ -119,6 +162,17 @@ mod tests {
         assert_eq!(a.unwrap().get(), "[ 2 ]");
         assert_eq!(b.unwrap().get(), r#""\"""#);
         assert!(c.is_none());
+    }
+
+    #[test]
+    fn what_is_left_is_as_it_was_written() {
+        let kept = without(
+            r#" {"type":"x","b": 1.50 ,"i\u0064":7,"a":[ 1 ],"\u00e9\"":{"id":1}} "#,
+            &["type", "id"],
+        );
+        assert_eq!(String::from_utf8(kept.unwrap()).unwrap(), r#"{"b":1.50,"a":[ 1 ],"é\"":{"id":1}}"#);
+        assert_eq!(without(r#"{"id":1}"#, &["id"]).unwrap(), b"{}");
+        assert!(without("[]", &[]).is_err());
     }
 
     #[test]

@@ -23,6 +23,11 @@ pub const ID_BYTES: usize = 128;
 /// Deepest nesting of what a client publishes; parsers of its readers give up not far above.
 pub const NESTING: usize = 128;
 
+/// Whether `json`, which must be JSON, nests deeper than [`NESTING`].
+pub fn too_deep(json: &str) -> bool {
+    members::deeper_than(NESTING, json)
+}
+
 /// How a publication is dressed, and under which member messages carry their name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Envelope {

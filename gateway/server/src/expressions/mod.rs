@@ -4,6 +4,7 @@
 //! being converted. Everything here computes on the calling thread, which must have 8 MiB of stack, and never is a shard's.
 
 mod caller;
+mod command;
 mod condition;
 mod cut;
 mod json;
@@ -21,6 +22,7 @@ mod mapping_tests;
 mod tests;
 
 pub use caller::{CallerScope, Connection, Target};
+pub use command::CommandScope;
 pub use condition::{Condition, Known};
 pub use json::JsonPlan;
 pub use mapping::{DropReason, Mapped, MappingRules, Origin, SourceMessage};

@@ -97,6 +97,14 @@ impl ScalarExpression {
         self.expression.source()
     }
 
+    /// The text that it gives whatever it is asked about, if it is a literal.
+    pub fn constant(&self) -> Option<&str> {
+        match &self.known {
+            Known::Constant(text) => Some(text),
+            _ => None,
+        }
+    }
+
     /// The value.
     ///
     /// # Errors

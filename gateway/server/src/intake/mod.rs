@@ -24,6 +24,7 @@ use rtgw_model::{ChannelName, GapReason, Outgoing, Publication, RuleIx};
 use smallvec::SmallVec;
 
 use crate::broker::{BrokerSink, Generation};
+use crate::latest::Latest;
 use crate::sources::SourceSink;
 use crate::transport::{Clock, Inbox, ShardInput};
 
@@ -38,6 +39,7 @@ pub struct Intake {
     clock: Clock,
     counts: Arc<Counts>,
     sensitive: Sensitive,
+    latest: Option<Arc<Latest>>,
 }
 
 /// Whether a publication for these channels may not be compressed.
@@ -64,7 +66,7 @@ impl Intake {
             return Err(TooManyShards(inboxes.len()));
         }
         let sensitive: Sensitive = Box::new(|_| false);
-        Ok(Self { inboxes, registry: Registry::new(), variants, clock, counts, sensitive })
+        Ok(Self { inboxes, registry: Registry::new(), variants, clock, counts, sensitive, latest: None })
     }
 
     /// The same, asking `sensitive` about every publication that somebody hears.
@@ -72,6 +74,12 @@ impl Intake {
     pub fn asking(mut self, sensitive: Sensitive) -> Self {
         self.sensitive = sensitive;
         self
+    }
+
+    /// The same, which also tells `latest` what it hears.
+    #[must_use]
+    pub fn remembering(self, latest: Option<Arc<Latest>>) -> Self {
+        Self { latest, ..self }
     }
 
     /// Channels with a subscriber in this pod.
@@ -92,6 +100,9 @@ impl Intake {
     /// Posts the publication to every shard with a subscriber of one of its channels: encoded at most once per variant, by the first
     /// shard that needs it.
     fn deliver(&self, publication: Publication) {
+        if let Some(latest) = &self.latest {
+            latest.note(&publication, self.clock.millis());
+        }
         let interested: SmallVec<[(Shards, RuleIx); 4]> =
             publication.channels.iter().filter_map(|channel| self.registry.interested(channel)).collect();
         let Some((_, first)) = interested.first() else { return };

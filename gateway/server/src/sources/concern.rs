@@ -23,7 +23,7 @@ pub fn concerned(publish: &[PublishRule], channels: &[Channel]) -> GapScope {
 }
 
 /// The rules that can be the first to fit a name of `template`.
-fn reached(template: &Template, channels: &[Channel]) -> Vec<RuleIx> {
+pub fn reached(template: &Template, channels: &[Channel]) -> Vec<RuleIx> {
     let shapes = shapes(template);
     let mut reached = Vec::new();
     for (rule, channel) in (0..).zip(channels) {

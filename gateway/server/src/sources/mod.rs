@@ -12,7 +12,7 @@ mod subscriptions;
 use std::sync::Arc;
 
 pub use address::{Address, AddressError, choose};
-pub use concern::concerned;
+pub use concern::{concerned, reached};
 pub use redis_pubsub::RedisPubSub;
 use rtgw_config::checked::PublishRule;
 use rtgw_hub::GapScope;

@@ -8,7 +8,7 @@ use std::time::Duration;
 use mio::event::Event;
 use mio::{Events, Interest, Poll, Token, Waker};
 use rtgw_hub::{Effect, Input, Shard, ShardSettings, TurnBudget};
-use rtgw_model::{Close, CloseCode, ConnectionId, Encoder, Now};
+use rtgw_model::{Close, CloseCode, CommandNames, ConnectionId, Encoder, Now};
 
 use super::clock::Clock;
 use super::flush::{CORK_BYTES, Traffic};
@@ -30,6 +30,8 @@ pub(super) struct EventLoop {
     pub(super) poll: Poll,
     inbox: Arc<ShardInbox>,
     outward: Arc<dyn Outward>,
+    /// What the JSON decoder knows besides the commands of the protocol.
+    pub(super) commands: Arc<CommandNames>,
     pub(super) hub: Shard,
     budget: TurnBudget,
     pub(super) sockets: Sockets,
@@ -60,6 +62,7 @@ impl EventLoop {
         settings: &Settings,
         encoder: Arc<dyn Encoder>,
         outward: Arc<dyn Outward>,
+        commands: Arc<CommandNames>,
     ) -> io::Result<Self> {
         let poll = Poll::new()?;
         let waker = Waker::new(poll.registry(), WAKE)?;
@@ -77,6 +80,7 @@ impl EventLoop {
             poll,
             inbox: Arc::new(ShardInbox::new(waker, most)),
             outward,
+            commands,
             hub: Shard::new(shard, encoder),
             budget: settings.budget,
             sockets: Sockets::default(),

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use rtgw_hub::{Input, Shard};
-use rtgw_model::{Close, CloseCode, ConnectionId, Intent, Now, Request};
+use rtgw_model::{Close, CloseCode, CommandNames, ConnectionId, Intent, Now, Request};
 use rtgw_protocol::websocket::{Flow, Incoming, Progress, Violation};
 use rtgw_protocol::{json, msgpack};
 
@@ -95,7 +95,8 @@ impl EventLoop {
         let Some((socket, profile)) = self.sockets.get_with_profile(id) else { return };
         let decoder = &mut socket.decoder;
         let (protocol, limit) = (profile.protocol, profile.rules.message_bytes);
-        let mut ear = Ear { hub: &mut self.hub, now, id, protocol, limit, heard: false, ending: None };
+        let (hub, commands) = (&mut self.hub, &*self.commands);
+        let mut ear = Ear { hub, commands, now, id, protocol, limit, heard: false, ending: None };
         let mut on = |incoming: Incoming<'_>| ear.hear(incoming);
         let outcome = match bytes {
             Chunk::New(bytes) => {
@@ -146,6 +147,7 @@ enum Ending {
 /// Turns messages into inputs.
 struct Ear<'a> {
     hub: &'a mut Shard,
+    commands: &'a CommandNames,
     now: Now,
     id: ConnectionId,
     protocol: SocketProtocol,
@@ -173,8 +175,10 @@ impl Ear<'_> {
 
     fn message(&mut self, payload: Payload<'_>) {
         let request = match (self.protocol, payload) {
-            (SocketProtocol::Json, Payload::Text(text)) => json::decode(text),
-            (SocketProtocol::MessagePack, Payload::Binary(bytes)) => msgpack::decode(bytes, self.limit),
+            (SocketProtocol::Json, Payload::Text(text)) => json::decode(text, self.commands),
+            (SocketProtocol::MessagePack, Payload::Binary(bytes)) => {
+                msgpack::decode(bytes, self.limit, self.commands)
+            }
             (SocketProtocol::Json, Payload::Binary(_)) => {
                 return self.unsupported("this endpoint takes text messages only");
             }

@@ -6,7 +6,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::thread::{Builder, JoinHandle};
 
-use rtgw_model::Encoder;
+use rtgw_model::{CommandNames, Encoder};
 
 use super::event_loop::EventLoop;
 use super::handoff::{Inbox, Outward, ShardInput};
@@ -40,7 +40,7 @@ impl Transport {
     }
 }
 
-/// Starts the shards.
+/// Starts the shards; `commands` are those that the manifest defines.
 ///
 /// # Errors
 /// A poll or thread could not be made; then none runs. More shards than numbers for them are an invalid input.
@@ -48,11 +48,14 @@ pub fn start(
     settings: Settings,
     encoder: Arc<dyn Encoder>,
     outward: Arc<dyn Outward>,
+    commands: Arc<CommandNames>,
 ) -> io::Result<Transport> {
     let shards = u16::try_from(settings.shards.max(1))
         .map_err(|_| io::Error::new(io::ErrorKind::InvalidInput, "at most 65535 shards"))?;
     let mut transport = Transport { inboxes: Vec::new(), threads: Vec::new() };
-    let spawn_shard = move |index| spawn(index, settings, Arc::clone(&encoder), Arc::clone(&outward));
+    let spawn_shard = move |index| {
+        spawn(index, settings, Arc::clone(&encoder), Arc::clone(&outward), Arc::clone(&commands))
+    };
     for index in 0..shards {
         match spawn_shard(index) {
             Ok((inbox, thread)) => {
@@ -73,8 +76,9 @@ fn spawn(
     settings: Settings,
     encoder: Arc<dyn Encoder>,
     outward: Arc<dyn Outward>,
+    commands: Arc<CommandNames>,
 ) -> io::Result<(Arc<dyn Inbox>, JoinHandle<()>)> {
-    let event_loop = EventLoop::new(index, &settings, encoder, outward)?;
+    let event_loop = EventLoop::new(index, &settings, encoder, outward, commands)?;
     let inbox = event_loop.inbox();
     let run = move || match catch_unwind(AssertUnwindSafe(|| event_loop.run())) {
         Ok(Ok(())) => {}

@@ -17,12 +17,16 @@ use tokio_util::task::TaskTracker;
 
 use crate::auth::Admitter;
 use crate::broker::{Broker, Memory};
+use crate::client_publishing::ClientPublisher;
+use crate::commands::Commands;
 use crate::demo;
 use crate::drain::Drain;
 use crate::http::{Internal, InternalParts, Public, PublicParts, listen, variants};
 use crate::intake::{Counts, Intake, Interests, Room};
+use crate::latest::Latest;
 use crate::limits::{Connections, Users, capacity, open_files};
 use crate::metrics::{Handshakes, Metrics, MetricsParts, Reports};
+use crate::outbound::Outbound;
 use crate::publishing::Publisher;
 use crate::questions::Questions;
 use crate::readiness::Readiness;
@@ -151,14 +155,17 @@ impl Core {
         let mut settings = Settings::new(config.endpoints.len(), config.channels.len(), fastrand::u64(..));
         settings.shards = options.shards.unwrap_or(settings.shards);
         let link = Arc::new(Link::default());
-        let transport = transport::start(settings, Arc::clone(&encoder), Arc::clone(&link) as _)
+        let names = Arc::new(Commands::names(config));
+        let transport = transport::start(settings, Arc::clone(&encoder), Arc::clone(&link) as _, names)
             .context("cannot start the I/O shards")?;
         let counts = Arc::new(Counts::new(config.sources.len(), config.channels.len()));
         let inboxes = transport.inboxes.clone();
         let rules = Arc::new(CompiledRules::new(config));
+        let latest = latest(config, &rules);
         let about = Arc::clone(&rules);
         let intake = Intake::new(inboxes.clone(), encoder.variants(), settings.clock, Arc::clone(&counts))?
-            .asking(Box::new(move |channels| about.any_sensitive(channels)));
+            .asking(Box::new(move |channels| about.any_sensitive(channels)))
+            .remembering(latest.clone());
         let intake = Arc::new(intake);
         let room = Room::new(Arc::clone(&intake), config.limits.pod_channels);
         let broker: Arc<dyn Broker> = Arc::new(Memory::new(Arc::clone(&intake) as _));
@@ -168,13 +175,22 @@ impl Core {
             Arc::new(move |name| find.find(name).map(|(rule, _)| rule)),
             Arc::clone(&counts),
         );
+        let to_broker = Arc::new(ClientPublisher::new(publisher.clone(), settings.clock));
+        let commands = Commands::new(
+            config,
+            Arc::clone(&rules),
+            Arc::clone(&to_broker),
+            latest,
+            Outbound::new(),
+            settings.clock,
+        );
         let questions = Questions::new(
             Handle::current(),
             Arc::clone(&rules),
-            publisher.clone(),
+            to_broker,
+            Arc::new(commands),
             Arc::clone(&room),
             inboxes.clone(),
-            settings.clock,
         );
         link.bind(Interests::new(Arc::clone(&intake), Arc::clone(&broker)), Arc::new(questions));
         let places = capacity(config.limits.pod_connections, open_files());

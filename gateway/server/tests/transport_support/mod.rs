@@ -177,7 +177,7 @@ impl Rig {
         };
         let variant = wires.intern(spec).unwrap();
         let outward = Arc::new(Willing::default());
-        let transport = start(settings, Arc::new(wires), outward.clone()).unwrap();
+        let transport = start(settings, Arc::new(wires), outward.clone(), Arc::default()).unwrap();
         Self::of(transport, outward, variant)
     }
 

@@ -1,0 +1,261 @@
+//! Carries out the commands that the manifest defines: what a client's message of that name answers, publishes or asks.
+//!
+//! Expressions are evaluated on the caller's thread, which has 8 MiB of stack and is never a shard's; what waits (the broker, the
+//! application) waits in the future of one question, so only that connection's later commands wait with it.
+
+mod compiled;
+mod webhook;
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use rtgw_config::checked::Checked;
+use rtgw_hub::Grant;
+use rtgw_hub::access::{self, Action as Asked, Asker};
+use rtgw_model::{CommandId, CommandName, CommandNames, ConnectionId, Denied, ErrorCode, Event};
+
+use crate::client_publishing::ClientPublisher;
+use crate::expressions::{CallerScope, CommandScope, Connection, EvaluateError, NameError, Scope};
+use crate::latest::Latest;
+use crate::outbound::Outbound;
+use crate::pace::Pace;
+use crate::publishing::Draft;
+use crate::rules::CompiledRules;
+use crate::transport::Clock;
+use compiled::{Action, Compiled, PublishTo, ReplyLatest};
+use webhook::Webhook;
+
+static FAILURES: Pace = Pace::every_ms(10_000);
+
+/// A command as a client sent it.
+#[derive(Clone, Debug)]
+pub struct Sent {
+    /// Who sent it.
+    pub connection: ConnectionId,
+    /// The client's own id, raw JSON.
+    pub id: Option<CommandId>,
+    /// Which command.
+    pub name: CommandName,
+    /// Its arguments, raw JSON.
+    pub data: Bytes,
+}
+
+/// The commands of one configuration.
+pub struct Commands {
+    commands: Vec<Compiled>,
+    rules: Arc<CompiledRules>,
+    publisher: Arc<ClientPublisher>,
+    latest: Option<Arc<Latest>>,
+    outbound: Outbound,
+    clock: Clock,
+}
+
+/// What is left to do once everything is evaluated.
+enum Step<'c> {
+    Say(Event),
+    Publish { grant: Grant, draft: Draft, ephemeral: bool },
+    Ask { webhook: &'c Webhook, body: Vec<u8> },
+}
+
+impl Commands {
+    /// The commands of `config`.
+    pub fn new(
+        config: &Checked,
+        rules: Arc<CompiledRules>,
+        publisher: Arc<ClientPublisher>,
+        latest: Option<Arc<Latest>>,
+        outbound: Outbound,
+        clock: Clock,
+    ) -> Self {
+        let commands = config.commands.iter().map(Compiled::new).collect();
+        Self { commands, rules, publisher, latest, outbound, clock }
+    }
+
+    /// The names that clients may send.
+    pub fn names(config: &Checked) -> CommandNames {
+        CommandNames::new(config.commands.iter().map(|command| command.name.as_str()))
+    }
+
+    /// Carries out what was sent; gives what is said.
+    ///
+    /// # Errors
+    /// The refusal to answer with: `forbidden` where a rule says no, `bad_request` where an expression fails for this message,
+    /// `not_available` and `timeout` where the broker or the application cannot be asked or nothing is there to answer with.
+    pub async fn run(&self, sent: Sent, asker: &Asker<'_>) -> Result<Event, Denied> {
+        let Some(command) = self.commands.iter().find(|command| command.name == sent.name) else {
+            // A reload took it away while it was under way.
+            return Err(Denied::new(ErrorCode::UnknownType, "there is no such command any more"));
+        };
+        match self.evaluate(command, &sent, asker)? {
+            Step::Say(event) => Ok(event),
+            Step::Publish { grant, draft, ephemeral } => {
+                let except = ephemeral.then_some(sent.connection);
+                let (channel, id) = self.publisher.publish(&grant, draft, except).await?;
+                Ok(Event::Published { channel, id, offset: None })
+            }
+            Step::Ask { webhook, body } => webhook.ask(&self.outbound, body).await,
+        }
+    }
+
+    fn evaluate<'c>(
+        &self,
+        command: &'c Compiled,
+        sent: &Sent,
+        asker: &Asker<'_>,
+    ) -> Result<Step<'c>, Denied> {
+        let principal = asker.principal;
+        let connection = Connection {
+            key: asker.key,
+            ip: principal.ip,
+            endpoint: self.rules.endpoint(asker.endpoint),
+            query: &principal.query,
+        };
+        let caller = CallerScope::new(connection, &principal.claims, crate::clock::unix_seconds())
+            .with_identity(&principal.user, &principal.tenant);
+        let data = std::str::from_utf8(&sent.data).unwrap_or("null");
+        let scope = CommandScope::new(caller, command.name.as_str(), data);
+        if let Some(when) = &command.when {
+            let allowed = when.holds(&scope).unwrap_or_else(|error| {
+                tracing::debug!(expression = when.source(), %error, "a command's `when` failed and denies");
+                false
+            });
+            if !allowed {
+                let message = "the command's rule does not let this connection use it";
+                return Err(Denied::new(ErrorCode::Forbidden, message));
+            }
+        }
+        let failing = Failing { command: command.name, scope: &scope };
+        match &command.action {
+            Action::Reply { event, data } => {
+                let event = failing.event(event)?;
+                let data = failing.json("data", data, &sent.data)?;
+                Ok(Step::Say(Event::Reply { event, data, at: None, priority: None }))
+            }
+            Action::Ack(data) => {
+                failing.json("ack", data, &sent.data).map(|data| Step::Say(Event::Acknowledged(data)))
+            }
+            Action::ReplyLatest(wanted) => self.reply_latest(wanted, &failing, asker).map(Step::Say),
+            Action::PublishTo(wanted) => self.publish_to(wanted, &failing, &sent.data, asker),
+            Action::Webhook(webhook) => {
+                let body = webhook::body(sent, &connection, principal);
+                Ok(Step::Ask { webhook, body })
+            }
+        }
+    }
+
+    fn reply_latest(
+        &self,
+        wanted: &ReplyLatest,
+        failing: &Failing<'_>,
+        asker: &Asker<'_>,
+    ) -> Result<Event, Denied> {
+        let channel = failing.channel(&wanted.channel)?;
+        // What a client may not hear it may not ask for either, whatever the template made of its data.
+        let grant = access::ask(&*self.rules, Asked::Subscribe, channel.as_str(), asker)?;
+        let event = failing.event(&wanted.event)?;
+        let latest = |tags: &[(&str, Box<str>)]| {
+            let now = self.clock.millis();
+            self.latest.as_ref().and_then(|latest| latest.find(grant.channel(), &event, tags, now))
+        };
+        let found = match failing.tags(&wanted.tags) {
+            Ok(tags) => latest(&tags).or_else(|| wanted.or_else_any.then(|| latest(&[])).flatten()),
+            Err(_) if wanted.or_else_any => latest(&[]),
+            Err(denied) => return Err(denied),
+        };
+        let found = found.ok_or_else(|| {
+            Denied::new(ErrorCode::NotAvailable, "nothing of that kind was published yet; try again later")
+        })?;
+        Ok(Event::Reply { event, data: found.data, at: Some(found.timestamp), priority: found.priority })
+    }
+
+    fn publish_to(
+        &self,
+        wanted: &PublishTo,
+        failing: &Failing<'_>,
+        sent: &Bytes,
+        asker: &Asker<'_>,
+    ) -> Result<Step<'static>, Denied> {
+        let channel = failing.channel(&wanted.channel)?;
+        let grant = access::ask(&*self.rules, Asked::Publish, channel.as_str(), asker)?;
+        let data = match &wanted.data {
+            Some(data) => failing.json("data", data, sent)?,
+            None => sent.clone(),
+        };
+        let tag = |(name, value): &(Box<str>, crate::expressions::ScalarExpression)| {
+            let printed = value.evaluate(failing.scope).and_then(|value| value.into_printed()).ok()?;
+            Some((name.to_string(), printed.into()))
+        };
+        let draft = Draft {
+            event: failing.event(&wanted.event)?.into(),
+            data,
+            tags: wanted.tags.iter().filter_map(tag).collect(),
+            ..Draft::default()
+        };
+        Ok(Step::Publish { grant, draft, ephemeral: wanted.ephemeral })
+    }
+}
+
+/// Evaluates the fields of a command. What fails is told to the client without a value of the expression: claims may be in it.
+struct Failing<'s> {
+    command: CommandName,
+    scope: &'s dyn Scope,
+}
+
+impl Failing<'_> {
+    fn event(&self, event: &crate::expressions::ScalarExpression) -> Result<Box<str>, Denied> {
+        let text = event.evaluate(self.scope).and_then(|value| value.into_text());
+        let text = text.map_err(|error| self.denied("event", event.source(), &error))?;
+        if (1..=rtgw_model::EVENT_BYTES).contains(&text.len()) {
+            return Ok(text);
+        }
+        Err(Denied::new(ErrorCode::BadRequest, "the event's name must have 1 to 128 bytes"))
+    }
+
+    fn json(
+        &self,
+        field: &'static str,
+        plan: &crate::expressions::JsonPlan,
+        sent: &Bytes,
+    ) -> Result<Bytes, Denied> {
+        let json = plan.evaluate(self.scope, Some(sent));
+        let json = json.map_err(|error| self.denied(field, plan.source(), &error))?;
+        if json.len() <= crate::intake::DATA_BYTES {
+            return Ok(json);
+        }
+        Err(Denied::new(ErrorCode::TooLarge, format!("the command's `{field}` is too large")))
+    }
+
+    fn channel(&self, channel: &compiled::Channel) -> Result<rtgw_model::ChannelName, Denied> {
+        channel.template.name(self.scope).map_err(|error| match error {
+            NameError::Part(error) => self.denied("channel", &channel.source, &error),
+            NameError::Name(error) => {
+                Denied::new(ErrorCode::BadRequest, format!("the channel's name {error}"))
+            }
+        })
+    }
+
+    fn tags<'t>(&self, tags: &'t [compiled::Tag]) -> Result<Vec<(&'t str, Box<str>)>, Denied> {
+        let tag = |(name, value): &'t compiled::Tag| {
+            let printed = value.evaluate(self.scope).and_then(|value| value.into_printed());
+            let printed = printed.map_err(|error| self.denied("tags", value.source(), &error))?;
+            Ok((&**name, printed))
+        };
+        tags.iter().map(tag).collect()
+    }
+
+    fn denied(&self, field: &'static str, expression: &str, error: &EvaluateError) -> Denied {
+        let command = self.command.as_str();
+        tracing::debug!(command, field, expression, %error, "a command's expression failed");
+        if let Some(unsaid) = FAILURES.due() {
+            tracing::warn!(
+                command,
+                field,
+                expression,
+                unsaid,
+                "a command was refused: its expression failed"
+            );
+        }
+        let message = format!("the command's `{field}` cannot be made from this message");
+        Denied::new(ErrorCode::BadRequest, message)
+    }
+}

@@ -1,0 +1,221 @@
+//! The latest publications of the channels that some `replyLatest` may name, as this pod heard them.
+//!
+//! What passes the intake is remembered: everything of this pod's sources, with or without a subscriber, and of what others publish
+//! what this pod is carried because somebody here subscribes. Bounded in channels, in publications per channel and in bytes; what was
+//! updated longest ago goes first, and a channel that was silent for an hour is forgotten.
+
+use std::collections::{BTreeMap, HashMap};
+
+use bytes::Bytes;
+use parking_lot::Mutex;
+use rtgw_config::checked::{Checked, CommandAction};
+use rtgw_model::{ChannelName, Millis, Publication, Timestamp};
+
+use crate::expressions::ScalarExpression;
+use crate::sources::{FindRule, reached};
+
+/// Most channels that are remembered.
+const CHANNELS: usize = 10_000;
+/// Most publications of a channel: combinations of an event and the tags that some command asks.
+const ENTRIES: usize = 64;
+/// Most bytes, bookkeeping included.
+const BYTES: usize = 64 << 20;
+/// What a publication costs besides its data.
+const OVERHEAD: usize = 256;
+/// A channel without news for so long is forgotten.
+const IDLE_MS: u64 = 60 * 60 * 1000;
+
+/// A remembered publication.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Remembered {
+    /// Raw JSON.
+    pub data: Bytes,
+    /// When it happened.
+    pub timestamp: Timestamp,
+    /// As published.
+    pub priority: Option<Box<str>>,
+}
+
+/// The memory. Nothing here waits for anything but its lock, which is held for the copy of one publication's name and place.
+pub struct Latest {
+    find_rule: FindRule,
+    /// By rule: whether a command may name one of its channels.
+    rules: Box<[bool]>,
+    /// The events that commands ask for; `None` where one computes it.
+    events: Option<Box<[Box<str>]>>,
+    /// The tags that commands ask for.
+    tags: Box<[Box<str>]>,
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    channels: HashMap<ChannelName, Kept>,
+    /// Channels by their last update.
+    order: BTreeMap<u64, ChannelName>,
+    bytes: usize,
+    updates: u64,
+}
+
+/// What is remembered of a channel.
+#[derive(Default)]
+struct Kept {
+    entries: Vec<Entry>,
+    /// Its key in the order.
+    updated: u64,
+    at: Millis,
+}
+
+struct Entry {
+    event: Box<str>,
+    /// By the tags that commands ask for.
+    tags: Box<[Option<Box<str>>]>,
+    /// The update that brought it.
+    updated: u64,
+    bytes: usize,
+    remembered: Remembered,
+}
+
+impl Latest {
+    /// A memory for what the commands of `config` may ask; `None` where none asks. `find_rule` finds a channel's rule.
+    pub fn new(config: &Checked, find_rule: FindRule) -> Option<Self> {
+        let mut rules = vec![false; config.channels.len()];
+        let mut events = Some(Vec::new());
+        let mut tags = Vec::new();
+        for command in &config.commands {
+            let CommandAction::ReplyLatest { channel, event, tags: asked, .. } = &command.action else {
+                continue;
+            };
+            for rule in reached(channel, &config.channels) {
+                if let Some(asked) = rules.get_mut(usize::from(rule.0)) {
+                    *asked = true;
+                }
+            }
+            match ScalarExpression::new(event).constant() {
+                Some(event) => events.iter_mut().for_each(|events| events.push(event.into())),
+                None => events = None,
+            }
+            tags.extend(asked.keys().map(|tag| Box::from(tag.as_str())));
+        }
+        tags.sort_unstable();
+        tags.dedup();
+        rules.contains(&true).then(|| Self {
+            find_rule,
+            rules: rules.into(),
+            events: events.map(Into::into),
+            tags: tags.into(),
+            state: Mutex::default(),
+        })
+    }
+
+    /// Remembers `publication` if a command may ask for it.
+    pub fn note(&self, publication: &Publication, now: Millis) {
+        let event = &publication.event;
+        // What is ephemeral is not kept.
+        let asked = self.events.as_ref().is_none_or(|events| events.contains(event));
+        if !asked || publication.except.is_some() {
+            return;
+        }
+        let rule = |channel: &ChannelName| (self.find_rule)(channel).map_or(usize::MAX, |rule| rule.0.into());
+        let mut channels = publication
+            .channels
+            .iter()
+            .filter(|channel| self.rules.get(rule(channel)).copied().unwrap_or_default())
+            .peekable();
+        if channels.peek().is_none() {
+            return;
+        }
+        let remembered = Remembered {
+            // A copy: the data may be a slice of a message that is much larger.
+            data: Bytes::copy_from_slice(&publication.data),
+            timestamp: publication.timestamp,
+            priority: publication.priority.clone(),
+        };
+        let tags: Box<[Option<Box<str>>]> =
+            self.tags.iter().map(|tag| publication.tag(tag).map(Into::into)).collect();
+        for channel in channels {
+            self.state.lock().note(channel, event, &tags, remembered.clone(), now);
+        }
+    }
+
+    /// The latest publication of `channel` with this event and these tags.
+    pub fn find(
+        &self,
+        channel: &ChannelName,
+        event: &str,
+        tags: &[(&str, Box<str>)],
+        now: Millis,
+    ) -> Option<Remembered> {
+        let mut state = self.state.lock();
+        state.forget_idle(now);
+        let fits = |entry: &&Entry| {
+            let has = |(name, value): &(&str, Box<str>)| {
+                let at = self.tags.iter().position(|tag| **tag == **name);
+                at.and_then(|at| entry.tags.get(at)?.as_ref()) == Some(value)
+            };
+            *entry.event == *event && tags.iter().all(has)
+        };
+        let entries = &state.channels.get(channel)?.entries;
+        entries.iter().filter(fits).max_by_key(|entry| entry.updated).map(|entry| entry.remembered.clone())
+    }
+}
+
+impl State {
+    fn note(
+        &mut self,
+        channel: &ChannelName,
+        event: &str,
+        tags: &[Option<Box<str>>],
+        remembered: Remembered,
+        now: Millis,
+    ) {
+        self.forget_idle(now);
+        self.updates += 1;
+        let updated = self.updates;
+        let kept = self.channels.entry(channel.clone()).or_default();
+        self.order.remove(&kept.updated);
+        self.order.insert(updated, channel.clone());
+        (kept.updated, kept.at) = (updated, now);
+        let known = kept.entries.iter().position(|entry| *entry.event == *event && *entry.tags == *tags);
+        let oldest =
+            || kept.entries.iter().enumerate().min_by_key(|(_, entry)| entry.updated).map(|(at, _)| at);
+        let replaced = known.or_else(|| oldest().filter(|_| kept.entries.len() >= ENTRIES));
+        if let Some(at) = replaced {
+            self.bytes -= kept.entries.swap_remove(at).bytes;
+        }
+        let named: usize = tags.iter().flatten().map(|tag| tag.len()).sum();
+        let bytes = OVERHEAD + channel.as_str().len() + event.len() + named + remembered.data.len();
+        self.bytes += bytes;
+        kept.entries.push(Entry { event: event.into(), tags: tags.into(), updated, bytes, remembered });
+        while self.channels.len() > CHANNELS || self.bytes > BYTES {
+            if !self.forget_oldest() {
+                break;
+            }
+        }
+    }
+
+    fn forget_oldest(&mut self) -> bool {
+        let Some((_, channel)) = self.order.pop_first() else { return false };
+        if let Some(kept) = self.channels.remove(&channel) {
+            self.bytes -= kept.entries.iter().map(|entry| entry.bytes).sum::<usize>();
+        }
+        true
+    }
+
+    fn forget_idle(&mut self, now: Millis) {
+        while let Some((_, channel)) = self.order.first_key_value()
+            && self.channels.get(channel).is_none_or(|kept| now.since(kept.at) > IDLE_MS)
+        {
+            self.forget_oldest();
+        }
+        // A wave of channels gives its memory back.
+        if self.channels.capacity() > 1024 && self.channels.len() < self.channels.capacity() / 8 {
+            let room = self.channels.len() * 2;
+            self.channels.shrink_to(room);
+        }
+    }
+}
+
+#[cfg(test)]
+#[path = "latest_tests.rs"]
+mod tests;

@@ -1,0 +1,130 @@
+//! What is remembered, what is not, and for how long.
+
+#![allow(clippy::unwrap_used, clippy::panic)]
+
+use std::sync::Arc;
+
+use rtgw_model::{ConnectionId, Tags};
+use smallvec::smallvec;
+
+use super::*;
+use crate::fixture::checked;
+use crate::rules::CompiledRules;
+
+const SPEC: &str = "\
+endpoints: [{name: ws, path: /ws}]
+auth: {anonymous: Allow}
+channels:
+- {pattern: 'metrics:{tenant_id}'}
+- {pattern: 'room:{room}'}
+commands:
+  request_metrics:
+    replyLatest: {channel: 'metrics:{tenant}', event: \"'metrics_update'\", tags: {metric_type: data.metric_type}}
+";
+
+fn latest(spec: &str) -> Option<Latest> {
+    let config = checked(spec);
+    let rules = Arc::new(CompiledRules::new(&config));
+    Latest::new(&config, Arc::new(move |name| rules.rule_of(name)))
+}
+
+fn publication(channel: &str, event: &str, kind: Option<&str>, data: impl Into<Bytes>) -> Publication {
+    let tags: Tags = kind.iter().map(|kind| ("metric_type".into(), (*kind).into())).collect();
+    Publication {
+        channels: smallvec![ChannelName::parse(channel).unwrap()],
+        event: event.into(),
+        data: data.into(),
+        timestamp: Timestamp(7),
+        tags,
+        id: None,
+        priority: None,
+        except: None,
+    }
+}
+
+fn metrics(tenant: &str, kind: Option<&str>, data: &str) -> Publication {
+    publication(&format!("metrics:{tenant}"), "metrics_update", kind, data.to_owned())
+}
+
+fn found(latest: &Latest, channel: &str, kind: Option<&str>, now: u64) -> Option<String> {
+    let tags: Vec<(&str, Box<str>)> = kind.iter().map(|kind| ("metric_type", (*kind).into())).collect();
+    let remembered =
+        latest.find(&ChannelName::parse(channel).unwrap(), "metrics_update", &tags, Millis(now))?;
+    Some(String::from_utf8(remembered.data.to_vec()).unwrap())
+}
+
+#[test]
+fn the_latest_of_a_channel_event_and_tags_is_found() {
+    let latest = latest(SPEC).unwrap();
+    latest.note(&metrics("a", Some("cpu"), "1"), Millis(0));
+    latest.note(&metrics("a", Some("executions"), "2"), Millis(0));
+    latest.note(&metrics("a", Some("cpu"), "3"), Millis(0));
+    latest.note(&metrics("b", Some("cpu"), "4"), Millis(0));
+    latest.note(&metrics("a", None, "5"), Millis(0));
+    assert_eq!(found(&latest, "metrics:a", Some("cpu"), 0).as_deref(), Some("3"));
+    assert_eq!(found(&latest, "metrics:a", Some("executions"), 0).as_deref(), Some("2"));
+    assert_eq!(found(&latest, "metrics:a", Some("memory"), 0), None);
+    assert_eq!(found(&latest, "metrics:a", None, 0).as_deref(), Some("5"), "whatever its tags");
+    assert_eq!(found(&latest, "metrics:b", None, 0).as_deref(), Some("4"));
+    assert_eq!(found(&latest, "metrics:c", None, 0), None);
+}
+
+#[test]
+fn nothing_else_is_kept() {
+    assert!(latest(&SPEC.replace("metric_type: data", "metric_type: data").replace("replyLatest: {channel: 'metrics:{tenant}', event: \"'metrics_update'\", tags: {metric_type: data.metric_type}}", "ack: data")).is_none());
+    let latest = latest(SPEC).unwrap();
+    latest.note(&publication("room:1", "metrics_update", None, "1"), Millis(0));
+    latest.note(&publication("metrics:a", "other", None, "1"), Millis(0));
+    let sender = Some(ConnectionId { shard: 0, slot: 0, generation: 0 });
+    latest.note(&Publication { except: sender, ..metrics("a", None, "1") }, Millis(0));
+    let state = latest.state.lock();
+    assert_eq!((state.channels.len(), state.order.len(), state.bytes), (0, 0, 0));
+}
+
+#[test]
+fn memory_is_bounded_and_what_was_updated_longest_ago_goes() {
+    let latest = latest(SPEC).unwrap();
+    for tenant in 0..=CHANNELS {
+        latest.note(&metrics(&tenant.to_string(), None, "1"), Millis(0));
+        latest.note(&metrics("busy", None, "1"), Millis(0));
+    }
+    assert_eq!(latest.state.lock().channels.len(), CHANNELS);
+    assert_eq!(found(&latest, "metrics:0", None, 0), None);
+    assert!(
+        found(&latest, "metrics:busy", None, 0).is_some() && found(&latest, "metrics:2", None, 0).is_some()
+    );
+
+    for kind in 0..=ENTRIES {
+        latest.note(&metrics("kinds", Some(&kind.to_string()), "1"), Millis(0));
+    }
+    assert_eq!(found(&latest, "metrics:kinds", Some("0"), 0), None);
+    assert!(found(&latest, "metrics:kinds", Some("1"), 0).is_some());
+
+    let large = vec![b'1'; 1 << 20];
+    for tenant in 0..80 {
+        latest.note(
+            &publication(&format!("metrics:large{tenant}"), "metrics_update", None, large.clone()),
+            Millis(0),
+        );
+        let state = latest.state.lock();
+        let counted: usize =
+            state.channels.values().flat_map(|kept| &kept.entries).map(|entry| entry.bytes).sum();
+        assert!(state.bytes <= BYTES && state.bytes == counted && state.order.len() == state.channels.len());
+    }
+    assert_eq!(found(&latest, "metrics:large0", None, 0), None);
+    assert!(found(&latest, "metrics:large79", None, 0).is_some());
+}
+
+#[test]
+fn a_silent_channel_is_forgotten() {
+    let latest = latest(SPEC).unwrap();
+    latest.note(&metrics("a", None, "1"), Millis(0));
+    latest.note(&metrics("b", None, "2"), Millis(IDLE_MS));
+    assert!(found(&latest, "metrics:a", None, IDLE_MS).is_some());
+    assert_eq!(found(&latest, "metrics:a", None, IDLE_MS + 1), None);
+    assert!(found(&latest, "metrics:b", None, IDLE_MS + 1).is_some());
+    assert_eq!(latest.state.lock().channels.len(), 1, "its memory is free");
+    // The same channel begins anew.
+    latest.note(&metrics("a", Some("cpu"), "3"), Millis(IDLE_MS + 2));
+    assert_eq!(found(&latest, "metrics:a", None, IDLE_MS + 2).as_deref(), Some("3"));
+}
