@@ -13,6 +13,7 @@ use rtgw_config::checked::Checked;
 use rtgw_hub::Grant;
 use rtgw_hub::access::{self, Action as Asked, Asker};
 use rtgw_model::{CommandId, CommandName, CommandNames, ConnectionId, Denied, ErrorCode, Event};
+use rtgw_protocol::json;
 
 use crate::client_publishing::ClientPublisher;
 use crate::expressions::{CallerScope, CommandScope, Connection, EvaluateError, NameError, Scope};
@@ -219,10 +220,13 @@ impl Failing<'_> {
     ) -> Result<Bytes, Denied> {
         let json = plan.evaluate(self.scope, Some(sent));
         let json = json.map_err(|error| self.denied(field, plan.source(), &error))?;
-        if json.len() <= crate::intake::DATA_BYTES {
+        // What a client sent is bounded already; what an expression builds around it is bounded here.
+        let nested = std::str::from_utf8(&json).is_ok_and(json::too_deep);
+        if json.len() <= crate::intake::DATA_BYTES && !nested {
             return Ok(json);
         }
-        Err(Denied::new(ErrorCode::TooLarge, format!("the command's `{field}` is too large")))
+        let message = format!("the command's `{field}` is too large, or nested deeper than {} levels", json::NESTING);
+        Err(Denied::new(ErrorCode::TooLarge, message))
     }
 
     fn channel(&self, channel: &compiled::Channel) -> Result<rtgw_model::ChannelName, Denied> {

@@ -6,13 +6,15 @@ use cel::common::ast::{Expr, IdedExpr, LiteralValue, operators};
 use cel::common::types::CelBool;
 use rtgw_config::expression::Expression;
 
+use super::meter::metered;
 use super::scope::{EvaluateError, Scope, with_value};
 use super::slow::timed;
 
 /// A yes-or-no expression, ready to be asked.
 #[derive(Clone, Debug)]
 pub struct Condition {
-    expression: Arc<Expression>,
+    source: Box<str>,
+    expression: Arc<IdedExpr>,
     known: Option<Known>,
 }
 
@@ -28,8 +30,8 @@ pub enum Known {
 impl Condition {
     /// Prepares `expression`.
     pub fn new(expression: &Expression) -> Self {
-        let known = known(expression.program().expression());
-        Self { expression: Arc::new(expression.clone()), known }
+        let tree = expression.program().expression();
+        Self { source: expression.source().into(), expression: Arc::new(metered(tree)), known: known(tree) }
     }
 
     /// What is known without evaluating.
@@ -39,7 +41,7 @@ impl Condition {
 
     /// The text.
     pub fn source(&self) -> &str {
-        self.expression.source()
+        &self.source
     }
 
     /// Whether it holds.
@@ -50,7 +52,7 @@ impl Condition {
         if let Some(Known::Always(answer)) = self.known {
             return Ok(answer);
         }
-        timed(self.source(), || holds(self.expression.program().expression(), scope))
+        timed(self.source(), || holds(&self.expression, scope))
     }
 }
 

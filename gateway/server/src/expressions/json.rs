@@ -10,9 +10,13 @@ use cel::common::ast::{EntryExpr, Expr, IdedEntryExpr, IdedExpr, LiteralValue, o
 use rtgw_config::expression::Expression;
 
 use super::condition::holds;
+use super::meter::metered;
 use super::scope::{EvaluateError, Path, Scope, with_value};
 use super::slow::timed;
 use super::value::{write, write_text};
+
+/// Above this no more is written: four times what a publication may have.
+const OUTPUT_BYTES: usize = 4 << 20;
 
 /// An expression that gives JSON, ready to be asked.
 #[derive(Clone, Debug)]
@@ -83,6 +87,9 @@ pub(super) fn slice(text: &str, shared: Option<&Bytes>) -> Bytes {
 
 impl Node {
     fn write(&self, scope: &dyn Scope, out: &mut Vec<u8>) -> Result<(), EvaluateError> {
+        if out.len() > OUTPUT_BYTES {
+            return Err(EvaluateError::TooLarge);
+        }
         match self {
             Self::Constant(bytes) => out.extend_from_slice(bytes),
             Self::Path(path, expression) => match path.cut(scope)? {
@@ -129,13 +136,13 @@ fn plan(expression: &IdedExpr) -> Node {
         }
         Expr::Call(call) if call.func_name == operators::CONDITIONAL => match call.args.as_slice() {
             [condition, yes, no] => {
-                Some(Node::Choose(Box::new(condition.clone()), Box::new((plan(yes), plan(no)))))
+                Some(Node::Choose(Box::new(metered(condition)), Box::new((plan(yes), plan(no)))))
             }
             _ => None,
         },
         _ => Path::of(expression).map(|path| Node::Path(path, Box::new(expression.clone()))),
     };
-    node.unwrap_or_else(|| Node::Evaluate(Box::new(expression.clone())))
+    node.unwrap_or_else(|| Node::Evaluate(Box::new(metered(expression))))
 }
 
 fn constant(literal: &LiteralValue) -> Option<Node> {

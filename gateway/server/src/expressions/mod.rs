@@ -10,6 +10,7 @@ mod cut;
 mod json;
 mod mapping;
 mod message;
+mod meter;
 mod names;
 mod scalar;
 mod scope;
@@ -18,6 +19,8 @@ mod value;
 
 #[cfg(test)]
 mod mapping_tests;
+#[cfg(test)]
+mod meter_tests;
 #[cfg(test)]
 mod tests;
 

@@ -4,8 +4,10 @@ use rtgw_config::expression::Expression;
 use rtgw_config::template::{Part, Template};
 use rtgw_model::{ChannelName, ChannelNameError, escape_segment};
 
+use cel::common::ast::IdedExpr;
 use cel::common::types::{CelList, CelString};
 
+use super::meter::metered;
 use super::scalar::ScalarExpression;
 use super::scope::{EvaluateError, Scope, with_value};
 use super::slow::timed;
@@ -81,12 +83,15 @@ impl ChannelTemplate {
 
 /// One expression that gives a list of whole channel names (`channelsFrom`).
 #[derive(Clone, Debug)]
-pub struct ChannelList(Expression);
+pub struct ChannelList {
+    source: Box<str>,
+    expression: IdedExpr,
+}
 
 impl ChannelList {
     /// Prepares `expression`.
     pub fn new(expression: &Expression) -> Self {
-        Self(expression.clone())
+        Self { source: expression.source().into(), expression: metered(expression.program().expression()) }
     }
 
     /// The names as they stand in the list: whole names, so nothing is percent-encoded. Each may be no name at all.
@@ -94,8 +99,8 @@ impl ChannelList {
     /// # Errors
     /// It fails or gives no list.
     pub fn names(&self, scope: &dyn Scope) -> Result<Vec<Result<ChannelName, NameError>>, EvaluateError> {
-        timed(self.0.source(), || {
-            with_value(self.0.program().expression(), scope, |value| {
+        timed(&self.source, || {
+            with_value(&self.expression, scope, |value| {
                 let Some(list) = value.downcast_ref::<CelList<'_>>() else {
                     return Err(EvaluateError::kind("a list", value));
                 };

@@ -8,6 +8,7 @@ use cel::common::types::{CelBool, CelDouble, CelInt, CelString, CelUInt};
 use cel::common::value::Val;
 use rtgw_config::expression::Expression;
 
+use super::meter::metered;
 use super::scope::{EvaluateError, Path, Scope, with_value};
 use super::slow::timed;
 
@@ -69,7 +70,8 @@ impl Scalar {
 /// An expression that gives a [`Scalar`], ready to be asked.
 #[derive(Clone, Debug)]
 pub struct ScalarExpression {
-    expression: Arc<Expression>,
+    source: Box<str>,
+    expression: Arc<IdedExpr>,
     known: Known,
 }
 
@@ -89,12 +91,12 @@ impl ScalarExpression {
             (_, Some(path)) => Known::Path(path),
             _ => Known::Nothing,
         };
-        Self { expression: Arc::new(expression.clone()), known }
+        Self { source: expression.source().into(), expression: Arc::new(metered(tree)), known }
     }
 
     /// The text of the expression.
     pub fn source(&self) -> &str {
-        self.expression.source()
+        &self.source
     }
 
     /// The text that it gives whatever it is asked about, if it is a literal.
@@ -119,7 +121,7 @@ impl ScalarExpression {
             {
                 return from_json(raw);
             }
-            scalar(self.expression.program().expression(), scope)
+            scalar(&self.expression, scope)
         })
     }
 }

@@ -1,11 +1,13 @@
 //! What an expression sees, and how one is evaluated against it.
 
-use std::sync::{Arc, LazyLock};
+use std::sync::Arc;
 
 use cel::common::ast::{Expr, IdedExpr};
 use cel::common::value::Val;
 use cel::context::VariableResolver;
-use cel::{Context, Env, ExecutionError, Value};
+use cel::{Context, ExecutionError, Value};
+
+use super::meter::ENVIRONMENT;
 
 /// Variables of an evaluation; each is made when an expression first asks for it.
 pub trait Scope: VariableResolver {
@@ -22,6 +24,9 @@ pub enum EvaluateError {
     /// A path names a member that is not there.
     #[error("there is no {0}")]
     Missing(String),
+    /// The JSON grew far beyond what can be published.
+    #[error("gives too much JSON")]
+    TooLarge,
     /// Another kind of value was needed.
     #[error("gives a {found}, not {wanted}")]
     Kind {
@@ -38,16 +43,13 @@ impl EvaluateError {
     }
 }
 
-/// The functions of standard CEL, shared by every evaluation: making them costs more than most evaluations.
-static STANDARD: LazyLock<Arc<Env>> = LazyLock::new(|| Arc::new(Env::stdlib()));
-
 /// Evaluates `expression` and shows the value to `take`; the value borrows from the scope and cannot leave.
 pub(super) fn with_value<R>(
     expression: &IdedExpr,
     scope: &dyn Scope,
     take: impl FnOnce(&dyn Val) -> Result<R, EvaluateError>,
 ) -> Result<R, EvaluateError> {
-    let mut context = Context::with_env(Arc::clone(&STANDARD));
+    let mut context = Context::with_env(Arc::clone(&ENVIRONMENT));
     context.set_variable_resolver(scope);
     let value = Value::resolve_val(expression, &context)?;
     take(value.as_ref())

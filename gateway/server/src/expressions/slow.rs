@@ -9,8 +9,9 @@ const SLOW: Duration = Duration::from_millis(1);
 
 static WARNINGS: Pace = Pace::every_ms(10_000);
 
-/// Runs `evaluate` and warns if it was slow.
+/// Runs `evaluate` under the budget of one evaluation and warns if it was slow.
 pub(super) fn timed<R>(source: &str, evaluate: impl FnOnce() -> R) -> R {
+    super::meter::begin();
     let start = Instant::now();
     let result = evaluate();
     let took = start.elapsed();
