@@ -17,7 +17,7 @@ fuzz_target!(|bytes: &[u8]| {
     let mut packed = Vec::new();
     msgpack::from_json(bytes, &mut packed);
     assert!(packed.len() <= 9 * bytes.len(), "a digit becomes at most a float");
-    let Ok(json) = msgpack::to_json(bytes, LIMIT, &CommandNames::default()) else { return };
+    let Ok(json) = msgpack::to_json(bytes, LIMIT) else { return };
     assert!(json.len() <= LIMIT);
     packed.clear();
     msgpack::from_json(json.as_bytes(), &mut packed);

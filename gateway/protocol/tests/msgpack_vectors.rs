@@ -1,8 +1,9 @@
 //! Checks the MessagePack wire against `vectors/msgpack`, and that it says what the JSON wire says (`vectors/json`).
 #![allow(clippy::unwrap_used, clippy::panic, missing_docs)]
 
-use rtgw_model::{CommandNames, 
-    ChannelName, Denied, Encoder, ErrorCode, Event, Intent, Message, Publication, PublicationId, Timestamp,
+use rtgw_model::{
+    ChannelName, CommandNames, Denied, Encoder, ErrorCode, Event, Intent, Message, Publication,
+    PublicationId, Timestamp,
 };
 use rtgw_protocol::json::{self, Envelope};
 use rtgw_protocol::msgpack;
@@ -49,7 +50,7 @@ fn values() {
     for ValueVector { name, json, msgpack, back, refused } in vectors("msgpack/values.json") {
         let expected = bytes(&msgpack);
         assert_eq!(packed(&json), expected, "{name}");
-        let read = msgpack::to_json(&expected, ROOMY, &CommandNames::default()).map_err(|why| why.to_string());
+        let read = msgpack::to_json(&expected, ROOMY).map_err(|why| why.to_string());
         assert_eq!(read, refused.map_or(Ok(back.unwrap_or(json)), Err), "{name}");
     }
 }
@@ -115,9 +116,9 @@ fn nested(depth: usize) -> Vec<u8> {
 
 #[test]
 fn nesting_is_bounded_without_a_stack() {
-    assert!(msgpack::to_json(&nested(msgpack::NESTING), ROOMY, &CommandNames::default()).is_ok());
-    assert_eq!(msgpack::to_json(&nested(msgpack::NESTING + 1), ROOMY, &CommandNames::default()), Err(msgpack::Unreadable::Deep));
-    assert_eq!(msgpack::to_json(&[0x91; 1 << 20], ROOMY, &CommandNames::default()), Err(msgpack::Unreadable::Deep));
+    assert!(msgpack::to_json(&nested(msgpack::NESTING), ROOMY).is_ok());
+    assert_eq!(msgpack::to_json(&nested(msgpack::NESTING + 1), ROOMY), Err(msgpack::Unreadable::Deep));
+    assert_eq!(msgpack::to_json(&[0x91; 1 << 20], ROOMY), Err(msgpack::Unreadable::Deep));
     // What may be published in JSON may be published here, and what may not is refused as there.
     for (depth, allowed) in [(json::NESTING, true), (json::NESTING + 1, false)] {
         let mut sent = bytes(
@@ -131,7 +132,9 @@ fn nesting_is_bounded_without_a_stack() {
 
 #[test]
 fn a_message_is_bounded_as_json_too() {
-    let code = |sent: &[u8], limit| msgpack::decode(sent, limit, &CommandNames::default()).err().map(|rejection| rejection.denied.code);
+    let code = |sent: &[u8], limit| {
+        msgpack::decode(sent, limit, &CommandNames::default()).err().map(|rejection| rejection.denied.code)
+    };
     // {"type":"ping","a":"…"}: 22 bytes and the text.
     let sent = |text: &[u8]| [&bytes("82 a474797065 a470696e67 a161 d9 64")[..], text].concat();
     assert_eq!(code(&sent(&[b'x'; 100]), 122), None);

@@ -111,7 +111,7 @@ impl Commands {
             endpoint: self.rules.endpoint(asker.endpoint),
             query: &principal.query,
         };
-        let caller = CallerScope::new(connection, &principal.claims, crate::clock::unix_seconds())
+        let caller = CallerScope::new(connection, principal.claims.as_bytes(), crate::clock::unix_seconds())
             .with_identity(&principal.user, &principal.tenant);
         let data = std::str::from_utf8(&sent.data).unwrap_or("null");
         let scope = CommandScope::new(caller, command.name.as_str(), data);
@@ -225,7 +225,8 @@ impl Failing<'_> {
         if json.len() <= crate::intake::DATA_BYTES && !nested {
             return Ok(json);
         }
-        let message = format!("the command's `{field}` is too large, or nested deeper than {} levels", json::NESTING);
+        let message =
+            format!("the command's `{field}` is too large, or nested deeper than {} levels", json::NESTING);
         Err(Denied::new(ErrorCode::TooLarge, message))
     }
 

@@ -113,7 +113,7 @@ pub(super) fn body(sent: &Sent, connection: &Connection<'_>, principal: &Princip
         data: raw(&sent.data).unwrap_or(RawValue::NULL),
         user: &principal.user,
         tenant: &principal.tenant,
-        claims: raw(&principal.claims).or_else(|| raw(b"{}")).unwrap_or(RawValue::NULL),
+        claims: raw(principal.claims.as_bytes()).or_else(|| raw(b"{}")).unwrap_or(RawValue::NULL),
         connection: Caller {
             id: connection.key.to_string(),
             ip: connection.ip.to_string(),

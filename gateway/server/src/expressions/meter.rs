@@ -122,7 +122,7 @@ fn weigh(value: &dyn Val) -> u64 {
 type Paid<'b, 'v> = Result<CowVal<'b, 'v>, ExecutionError>;
 
 fn add<'b, 'v>(args: Vec<CowVal<'b, 'v>>) -> Paid<'b, 'v> {
-    let [left, right] = args.as_slice() else { return Err(arguments(ADD)) };
+    let [left, right] = <[_; 2]>::try_from(args).map_err(|_| arguments(ADD))?;
     // Two numbers make one number; what else can be added grows.
     let grows = |value: &dyn Val| if is_number(value) { 0 } else { weigh(value) };
     pay(grows(left.as_ref()).saturating_add(grows(right.as_ref())))?;
@@ -150,7 +150,7 @@ fn pace<'b, 'v>(mut args: Vec<CowVal<'b, 'v>>) -> Paid<'b, 'v> {
 }
 
 fn matches<'b, 'v>(args: Vec<CowVal<'b, 'v>>) -> Paid<'b, 'v> {
-    let [text, pattern] = args.as_slice() else { return Err(arguments(MATCHES)) };
+    let [text, pattern] = <[_; 2]>::try_from(args).map_err(|_| arguments(MATCHES))?;
     let (Some(text), Some(pattern)) =
         (text.downcast_ref::<CelString<'_>>(), pattern.downcast_ref::<CelString<'_>>())
     else {
@@ -291,7 +291,9 @@ fn step(step: &IdedExpr, units: i64) -> IdedExpr {
                 *side = rewrite(side, true);
             }
         }
-        (operators::ADD, [collected, IdedExpr { expr: Expr::List(list), .. }]) if is_accumulator(collected) => {
+        (operators::ADD, [collected, IdedExpr { expr: Expr::List(list), .. }])
+            if is_accumulator(collected) =>
+        {
             for element in &mut list.elements {
                 *element = paced(kept(element, true));
             }

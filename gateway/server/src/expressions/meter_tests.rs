@@ -34,7 +34,12 @@ fn scope(text: &str) -> MessageScope<'_> {
 /// Runs where expressions run: on so much stack.
 fn on_its_stack<T: Send>(run: impl FnOnce() -> T + Send) -> T {
     std::thread::scope(|threads| {
-        std::thread::Builder::new().stack_size(STACK_BYTES).spawn_scoped(threads, run).unwrap().join().unwrap()
+        std::thread::Builder::new()
+            .stack_size(STACK_BYTES)
+            .spawn_scoped(threads, run)
+            .unwrap()
+            .join()
+            .unwrap()
     })
 }
 
@@ -133,7 +138,14 @@ fn what_is_rewritten_means_the_same() {
         let given = json(text, message).unwrap_or_else(|error| panic!("{text}: {error}"));
         assert_eq!(String::from_utf8(given).unwrap(), expected, "{text}");
     }
-    for wrong in ["1 + 'a'", "msg.a + 1", "msg.b + msg.b", "msg.n.matches('a')", "msg.a.map(x, x + 'a')", "null + null"] {
+    for wrong in [
+        "1 + 'a'",
+        "msg.a + 1",
+        "msg.b + msg.b",
+        "msg.n.matches('a')",
+        "msg.a.map(x, x + 'a')",
+        "null + null",
+    ] {
         assert!(json(wrong, message).is_err(), "{wrong}");
     }
 }
@@ -141,7 +153,17 @@ fn what_is_rewritten_means_the_same() {
 /// Expressions as long as may be, from parts that copy, loop and compare.
 fn generated() -> impl Strategy<Value = String> {
     let leaf = prop::sample::select(vec![
-        "msg", "raw", "msg.l", "msg.t", "msg.o", "'aaaaaaaa'", "1", "[1,1,1]", "{'a': 'b'}", "x", "now",
+        "msg",
+        "raw",
+        "msg.l",
+        "msg.t",
+        "msg.o",
+        "'aaaaaaaa'",
+        "1",
+        "[1,1,1]",
+        "{'a': 'b'}",
+        "x",
+        "now",
     ])
     .prop_map(str::to_owned);
     leaf.prop_recursive(5, 40, 3, |inner| {
