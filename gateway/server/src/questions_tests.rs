@@ -85,7 +85,8 @@ impl Asked {
             Commands::new(&config, Arc::clone(&rules), Arc::clone(&publisher), None, Outbound::new(), clock);
         let intake = Intake::new(Vec::new(), 1, clock, Arc::new(Counts::new(0, 2))).unwrap();
         let room = Room::new(Arc::new(intake), 1_000);
-        let questions = Questions::new(Handle::current(), rules, publisher, Arc::new(commands), room, inboxes);
+        let questions =
+            Questions::new(Handle::current(), rules, publisher, Arc::new(commands), room, inboxes);
         Self { questions, answers }
     }
 
