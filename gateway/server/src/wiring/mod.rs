@@ -176,14 +176,8 @@ impl Core {
             Arc::clone(&counts),
         );
         let to_broker = Arc::new(ClientPublisher::new(publisher.clone(), settings.clock));
-        let commands = Commands::new(
-            config,
-            Arc::clone(&rules),
-            Arc::clone(&to_broker),
-            latest,
-            Outbound::new(),
-            settings.clock,
-        );
+        let (for_commands, by) = (Arc::clone(&rules), Arc::clone(&to_broker));
+        let commands = Commands::new(config, for_commands, by, latest, Outbound::new(), settings.clock);
         let questions = Questions::new(
             Handle::current(),
             Arc::clone(&rules),
@@ -296,6 +290,12 @@ impl Core {
         }
         self.transport.join();
     }
+}
+
+/// What commands may ask for as it was last published; nothing where none does.
+fn latest(config: &Checked, rules: &Arc<CompiledRules>) -> Option<Arc<Latest>> {
+    let find = Arc::clone(rules);
+    Latest::new(config, Arc::new(move |name| find.rule_of(name))).map(Arc::new)
 }
 
 /// Names the content of a configuration: equal for equal content, and without a trace of its secrets, which print only their length.
