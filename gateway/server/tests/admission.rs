@@ -139,7 +139,12 @@ fn the_command_line_puts_its_token_into_every_place() {
         assert!(output.status.success() && greeting.contains("\"ann\""), "{from}: {greeting}");
     }
     let mut command = rtgw();
-    command.arg("subscribe").arg(served.gateway.url("/page")).args(["--token-from", "Cookie:session"]);
+    command.arg("subscribe").arg(served.gateway.url("/page")).args([
+        "--count",
+        "1",
+        "--token-from",
+        "Cookie:session",
+    ]);
     let output = command.env("RTGW_TOKEN", served.token("ann")).output().unwrap();
     let said = String::from_utf8(output.stderr).unwrap();
     assert!(output.status.code() == Some(1) && said.contains("4403: origin_needed"), "{said}");

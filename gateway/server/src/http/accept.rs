@@ -44,12 +44,14 @@ pub(super) struct Places {
     patience: Option<Duration>,
     /// Who may hold a place, the oldest first.
     held: VecDeque<(Instant, AbortHandle)>,
+    warnings: Repeated,
 }
 
 impl Places {
     /// `most` places; who has one keeps it.
     pub(super) fn kept(most: usize) -> Self {
-        Self { free: Arc::new(Semaphore::new(most)), most, patience: None, held: VecDeque::new() }
+        let (free, warnings) = (Arc::new(Semaphore::new(most)), Repeated::new(WARN_EVERY));
+        Self { free, most, patience: None, held: VecDeque::new(), warnings }
     }
 
     /// `most` places. Where all are taken and another connection comes, the oldest one ends that has had `patience`.
@@ -61,6 +63,9 @@ impl Places {
     async fn take(&mut self) -> Option<OwnedSemaphorePermit> {
         /// Enough for an ended connection to give its place back.
         const PAUSE: Duration = Duration::from_millis(20);
+        if let Ok(place) = Arc::clone(&self.free).try_acquire_owned() {
+            return Some(place);
+        }
         let mut least = Duration::ZERO;
         loop {
             let free = Arc::clone(&self.free).acquire_owned();
@@ -73,6 +78,13 @@ impl Places {
                 Err(_) => {
                     if let Some((_, oldest)) = self.held.pop_front() {
                         oldest.abort();
+                        if let Some(held_back) = self.warnings.pass() {
+                            warn!(
+                                held_back,
+                                places = self.most,
+                                "handshakes take every place; the oldest is ended"
+                            );
+                        }
                     }
                     least = PAUSE;
                 }
