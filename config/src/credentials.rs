@@ -133,7 +133,7 @@ impl fmt::Display for KeyScope {
 }
 
 /// The application itself, asked about credentials that no issuer signed.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AuthWebhook {
     /// Where.
     pub url: HttpUrl,

@@ -64,7 +64,7 @@ fn issuers(list: &str, secrets: &[(&str, &str)]) -> Issuers {
     let spec = format!(
         "endpoints: [{{name: ws, path: /ws}}]\nauth:\n  anonymous: Allow\n  issuers: {list}\nchannels: [{{pattern: a}}]\n"
     );
-    Issuers::new(&checked_with(&spec, secrets).auth.issuers, &Outbound::new())
+    Issuers::new(&checked_with(&spec, secrets).auth.issuers, None, &Outbound::new())
 }
 
 fn issuer(algorithm: Algorithm) -> Issuers {
@@ -207,6 +207,7 @@ fn samples_of_rfc_7515_are_verified() {
             issuer("a2", Algorithm::Rs256, IssuerKeys::Public(vec![rsa])),
             issuer("a3", Algorithm::Es256, IssuerKeys::Public(vec![point])),
         ],
+        None,
         &Outbound::new(),
     );
     for (header, signature) in [

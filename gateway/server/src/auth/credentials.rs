@@ -24,10 +24,22 @@ pub struct Credentials {
 impl Credentials {
     /// Prepares `auth`; what has to be asked elsewhere is asked over `outbound`.
     pub fn new(auth: &Auth, outbound: &Outbound) -> Self {
+        Self::with(auth, None, outbound)
+    }
+
+    /// Prepares `auth`, which takes the place of what this was prepared from. Published keys and answers of the webhook that both have
+    /// by the same settings go on; somebody has to run the new one's [`Self::keep_keys`] and to stop the old one's.
+    pub fn renewed(&self, auth: &Auth, outbound: &Outbound) -> Self {
+        Self::with(auth, Some(self), outbound)
+    }
+
+    fn with(auth: &Auth, before: Option<&Self>, outbound: &Outbound) -> Self {
+        let webhook = auth.webhook.as_ref();
+        let asked = before.and_then(|before| before.webhook.as_ref());
         Self {
             keys: ApiKeys::new(&auth.api_keys),
-            issuers: Issuers::new(&auth.issuers, outbound),
-            webhook: auth.webhook.as_ref().map(|webhook| Webhook::new(webhook, outbound.clone())),
+            issuers: Issuers::new(&auth.issuers, before.map(|before| &before.issuers), outbound),
+            webhook: webhook.map(|webhook| Webhook::renewed(webhook, asked, outbound)),
         }
     }
 

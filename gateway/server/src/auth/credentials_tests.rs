@@ -2,9 +2,13 @@
 
 #![allow(clippy::unwrap_used, clippy::panic)]
 
+use std::sync::Arc;
+use std::time::Duration;
+
 use futures_util::FutureExt;
 use rtgw_config::checked::{Algorithm, KeyScope};
 use rtgw_model::Timestamp;
+use tokio_util::sync::CancellationToken;
 
 use super::credential::Place;
 use super::token::TokenError;
@@ -105,6 +109,47 @@ async fn who_cannot_be_asked_is_not_a_wrong_credential() {
     assert!(refusal.retry_after.is_some_and(|seconds| (2..=10).contains(&seconds)));
     assert_eq!(refusal.close_code().code(), 1013);
     assert_eq!(verify(&credentials, "x", Place::Header).await, Err(TokenError::Malformed.into()));
+}
+
+/// A reload must not forget keys and answers, or everybody would be asked for anew at once.
+#[tokio::test]
+async fn a_new_configuration_goes_on_with_what_is_known() {
+    let server = Server::start(|_, head: &str, _| {
+        let set = r#"{"keys":[{"kty":"OKP","crv":"Ed25519","x":"11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"}]}"#;
+        let body = if head.starts_with("get") { set } else { r#"{"sub":"ann"}"# };
+        async move { answer("200 OK", body) }
+    })
+    .await;
+    let auth = |leeway: &str, path: &str| {
+        let (jwks, webhook) = (server.url("/jwks.json"), server.url(path));
+        let spec = format!(
+            "endpoints: [{{name: ws, path: /ws}}]\nauth:\n  issuers: [{{name: app, algorithms: [EdDSA], leeway: {leeway}, jwks: {{url: '{}'}}}}]\n  webhook: {{url: '{}'}}\nchannels: [{{pattern: a}}]\n",
+            jwks.as_str(),
+            webhook.as_str()
+        );
+        checked_with(&spec, &[]).auth
+    };
+    let outbound = Outbound::new();
+    let first = Arc::new(Credentials::new(&auth("1s", "/auth"), &outbound));
+    let (keeping, stop) = (Arc::clone(&first), CancellationToken::new());
+    let stopped = stop.clone();
+    let kept = tokio::spawn(async move { keeping.keep_keys(&stopped).await });
+    let eddsa = "eyJhbGciOiJFZERTQSJ9.eyJleHAiOjQwMDAwMDAwMDB9.AAAA";
+    let signature = Err(AuthError::Token(TokenError::Signature));
+    while verify(&first, eddsa, Place::Header).await != signature {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    verify(&first, "a key", Place::Header).await.unwrap();
+    stop.cancel();
+    kept.await.unwrap();
+    let before = server.requests();
+    let second = first.renewed(&auth("2s", "/auth"), &outbound);
+    assert_eq!(now(&second, eddsa, Place::Header), signature, "the keys are there");
+    assert!(now(&second, "a key", Place::Header).is_ok(), "the answer too");
+    assert_eq!(server.requests(), before);
+    let third = second.renewed(&auth("2s", "/other"), &outbound);
+    verify(&third, "a key", Place::Header).await.unwrap();
+    assert_eq!(server.requests(), before + 1, "another address has its own say");
 }
 
 #[test]

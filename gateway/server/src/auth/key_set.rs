@@ -45,8 +45,9 @@ pub(super) enum Lookup {
 pub(super) struct KeySet {
     issuer: Box<str>,
     algorithms: Box<[Algorithm]>,
-    refresh: Duration,
-    stale_for: Duration,
+    settings: Jwks,
+    /// Held by the one loop that fetches.
+    keeper: tokio::sync::Mutex<()>,
     fetch: Fetch,
     state: RwLock<State>,
     /// A token names a key that is not known.
@@ -87,8 +88,8 @@ impl KeySet {
         Self {
             issuer: issuer.into(),
             algorithms: algorithms.into(),
-            refresh: jwks.refresh,
-            stale_for: jwks.stale_for,
+            settings: jwks.clone(),
+            keeper: tokio::sync::Mutex::default(),
             fetch,
             state: RwLock::default(),
             wanted: Notify::new(),
@@ -97,9 +98,18 @@ impl KeySet {
         }
     }
 
-    /// Fetches until `stop`.
+    /// Whether it would be made of the same settings.
+    pub(super) fn is_of(&self, issuer: &str, jwks: &Jwks, algorithms: &[Algorithm]) -> bool {
+        *self.issuer == *issuer && self.settings == *jwks && *self.algorithms == *algorithms
+    }
+
+    /// Fetches until `stop`. Of several that keep the same keys one fetches, and the next goes on when that has stopped.
     pub(super) async fn keep(&self, stop: &CancellationToken) {
-        let _stopped = stop.run_until_cancelled(self.keep_fetching()).await;
+        let keeping = async {
+            let _keeper = self.keeper.lock().await;
+            self.keep_fetching().await;
+        };
+        let _stopped = stop.run_until_cancelled(keeping).await;
     }
 
     async fn keep_fetching(&self) {
@@ -108,9 +118,9 @@ impl KeySet {
             let pause = if self.fetch_once().await {
                 retry = FIRST_RETRY;
                 // Pods that started together do not ask together for ever.
-                self.refresh.mul_f64(0.9 + 0.1 * fastrand::f64())
+                self.settings.refresh.mul_f64(0.9 + 0.1 * fastrand::f64())
             } else {
-                let pause = retry.min(self.refresh);
+                let pause = retry.min(self.settings.refresh);
                 retry = (retry * 2).min(ON_DEMAND);
                 pause
             };
@@ -146,7 +156,7 @@ impl KeySet {
                     tracing::info!(issuer, keys = keys.len(), "keys of an issuer are fetched");
                 }
                 state.keys = Some(Arc::new(keys));
-                state.good_until = Some(now + self.refresh + self.stale_for);
+                state.good_until = Some(now + self.settings.refresh + self.settings.stale_for);
                 true
             }
             Err(error) => {

@@ -218,6 +218,21 @@ async fn a_new_key_is_fetched_when_a_token_names_it() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn of_two_loops_over_the_same_keys_one_fetches() {
+    let source = Source::default();
+    source.say(&["a"]);
+    let keys = source.keys();
+    let (old, _new) = (keep(&keys), keep(&keys));
+    pass(1000).await;
+    let alone = source.fetches();
+    assert!((3..=5).contains(&alone), "{alone}");
+    old.cancel();
+    pass(1000).await;
+    assert!((alone + 3..=alone + 6).contains(&source.fetches()), "the other goes on");
+    assert_eq!(ask(&keys, "a").await, found());
+}
+
+#[tokio::test(start_paused = true)]
 async fn stale_keys_count_for_a_while() {
     let source = Source::default();
     source.say(&["a"]);

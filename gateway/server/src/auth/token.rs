@@ -7,7 +7,7 @@
 use std::fmt;
 use std::sync::Arc;
 
-use rtgw_config::checked::{self, Algorithm, IssuerKeys};
+use rtgw_config::checked::{self, Algorithm, IssuerKeys, Jwks};
 use rtgw_config::public_key::PublicKey;
 use rtgw_model::Timestamp;
 use tokio_util::sync::CancellationToken;
@@ -116,9 +116,29 @@ impl fmt::Debug for Issuers {
 }
 
 impl Issuers {
-    /// Prepares `issuers`; published keys are fetched over `outbound` once somebody runs [`Self::keep_keys`].
-    pub(super) fn new(issuers: &[checked::Issuer], outbound: &Outbound) -> Self {
-        Self(issuers.iter().map(|issuer| Issuer::new(issuer, outbound)).collect())
+    /// Prepares `issuers`; published keys are fetched over `outbound` once somebody runs [`Self::keep_keys`]. Those that `before` has
+    /// by the same settings are there at once.
+    pub(super) fn new(issuers: &[checked::Issuer], before: Option<&Self>, outbound: &Outbound) -> Self {
+        let known = |issuer: &checked::Issuer, jwks: &Jwks| {
+            before?.0.iter().find_map(|known| match &known.keys {
+                Keys::Published(set) if set.is_of(&issuer.name, jwks, &issuer.algorithms) => Some(Arc::clone(set)),
+                _ => None,
+            })
+        };
+        let issuer = |issuer: &checked::Issuer| {
+            let keys = match &issuer.keys {
+                IssuerKeys::Hmac(secrets) => {
+                    let keys = secrets.iter().flat_map(|secret| HmacKey::all(secret, &issuer.algorithms));
+                    Keys::Hmac(keys.collect())
+                }
+                IssuerKeys::Public(keys) => Keys::Public(keys.as_slice().into()),
+                IssuerKeys::Jwks(jwks) => Keys::Published(known(issuer, jwks).unwrap_or_else(|| {
+                    Arc::new(KeySet::new(&issuer.name, jwks, &issuer.algorithms, outbound.clone()))
+                })),
+            };
+            Issuer::new(issuer, keys)
+        };
+        Self(issuers.iter().map(issuer).collect())
     }
 
     /// Keeps published keys fresh until `stop`.
@@ -163,19 +183,7 @@ impl Issuers {
 }
 
 impl Issuer {
-    fn new(issuer: &checked::Issuer, outbound: &Outbound) -> Self {
-        let keys = match &issuer.keys {
-            IssuerKeys::Hmac(secrets) => Keys::Hmac(
-                secrets.iter().flat_map(|secret| HmacKey::all(secret, &issuer.algorithms)).collect(),
-            ),
-            IssuerKeys::Public(keys) => Keys::Public(keys.as_slice().into()),
-            IssuerKeys::Jwks(jwks) => Keys::Published(Arc::new(KeySet::new(
-                &issuer.name,
-                jwks,
-                &issuer.algorithms,
-                outbound.clone(),
-            ))),
-        };
+    fn new(issuer: &checked::Issuer, keys: Keys) -> Self {
         Self {
             name: issuer.name.as_str().into(),
             algorithms: issuer.algorithms.as_slice().into(),

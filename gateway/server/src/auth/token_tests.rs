@@ -45,7 +45,7 @@ fn verifier(issuers: &str) -> Verifier {
     let spec = format!(
         "endpoints: [{{name: ws, path: /ws}}]\nauth:\n  anonymous: Allow\n  issuers: {issuers}\nchannels: [{{pattern: a}}]\n"
     );
-    Verifier(Issuers::new(&checked(&spec).auth.issuers, &Outbound::new()))
+    Verifier(Issuers::new(&checked(&spec).auth.issuers, None, &Outbound::new()))
 }
 
 fn plain() -> &'static Verifier {

@@ -13,7 +13,7 @@ use futures_util::FutureExt;
 use futures_util::future::{Shared, WeakShared};
 use parking_lot::Mutex;
 use ring::digest::{SHA256, digest};
-use rtgw_config::checked::{self, Secret};
+use rtgw_config::checked;
 use rtgw_model::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
@@ -91,9 +91,7 @@ pub(super) struct Webhook(Arc<Inner>);
 struct Inner {
     outbound: Outbound,
     target: Target,
-    timeout: Duration,
-    cache_for: Duration,
-    secret: Option<Secret>,
+    settings: checked::AuthWebhook,
     state: Mutex<State>,
 }
 
@@ -111,14 +109,20 @@ impl fmt::Debug for Webhook {
 }
 
 impl Webhook {
+    /// Prepares `webhook`; what `before` has by the same settings it goes on with, answers included.
+    pub(super) fn renewed(webhook: &checked::AuthWebhook, before: Option<&Self>, outbound: &Outbound) -> Self {
+        match before.filter(|before| before.0.settings == *webhook) {
+            Some(before) => Self(Arc::clone(&before.0)),
+            None => Self::new(webhook, outbound.clone()),
+        }
+    }
+
     pub(super) fn new(webhook: &checked::AuthWebhook, outbound: Outbound) -> Self {
         let in_flight = usize::try_from(webhook.max_in_flight).unwrap_or(usize::MAX);
         Self(Arc::new(Inner {
             outbound,
             target: Target::new(&webhook.url, in_flight),
-            timeout: webhook.timeout,
-            cache_for: webhook.cache_for,
-            secret: webhook.secret.clone(),
+            settings: webhook.clone(),
             state: Mutex::new(State {
                 good: Remembered::new(REMEMBERED, REMEMBERED_BYTES),
                 refused: Remembered::new(REMEMBERED, REMEMBERED_BYTES),
@@ -185,8 +189,8 @@ fn still_good(verdict: Verdict, at: Timestamp) -> Verdict {
 
 impl Inner {
     async fn ask(&self, body: Bytes) -> Verdict {
-        let secret = self.secret.as_ref().map(|secret| secret.0.as_slice());
-        let problem = match self.outbound.post_json(&self.target, body, self.timeout, secret).await {
+        let secret = self.settings.secret.as_ref().map(|secret| secret.0.as_slice());
+        let problem = match self.outbound.post_json(&self.target, body, self.settings.timeout, secret).await {
             Ok(answer) => match read(&answer) {
                 Ok(verified) => return Ok(verified),
                 Err(problem) => problem.to_owned(),
@@ -212,8 +216,8 @@ impl Inner {
             Ok(verified) => {
                 let left = verified.expires.map(|expires| expires.0 - clock::wall().0);
                 let left =
-                    left.map_or(self.cache_for, |left| Duration::from_millis(left.try_into().unwrap_or(0)));
-                let until = now + left.min(self.cache_for);
+                    left.map_or(self.settings.cache_for, |left| Duration::from_millis(left.try_into().unwrap_or(0)));
+                let until = now + left.min(self.settings.cache_for);
                 state.good.put(key, verified.clone(), verified.claims.len(), until);
             }
             // The next one may find it up again.

@@ -5,7 +5,7 @@
 use std::future::Future;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use rtgw_config::checked::AuthWebhook;
+use rtgw_config::checked::{AuthWebhook, Secret};
 use serde_json::json;
 
 use super::*;

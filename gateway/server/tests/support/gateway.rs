@@ -21,11 +21,18 @@ impl Gateway {
     /// Serves the manifest at `path` (relative to the repository's root) on free ports and waits until it is ready.
     #[track_caller]
     pub fn serve(path: impl AsRef<Path>, arguments: &[&str]) -> Self {
+        Self::serve_in(&[], path, arguments)
+    }
+
+    /// The same with these variables in its environment.
+    #[track_caller]
+    pub fn serve_in(environment: &[(&str, &Path)], path: impl AsRef<Path>, arguments: &[&str]) -> Self {
         let public = SocketAddr::from((Ipv4Addr::LOCALHOST, free_port()));
         let admin = SocketAddr::from((Ipv4Addr::LOCALHOST, free_port()));
         let mut command = rtgw();
         command.arg("serve").arg("-f").arg(root().join(path));
         command.args(["--listen", &public.to_string(), "--admin", &admin.to_string()]).args(arguments);
+        command.envs(environment.iter().copied());
         let mut process = Process::start(&mut command);
         eventually("the gateway is ready", || {
             assert!(process.running(), "the gateway ended: {}", process.stderr());
