@@ -50,7 +50,11 @@ struct Application {
 
 impl Application {
     /// Answers with what `reply` gives for head and body.
-    fn start(port: u16, tls: bool, reply: impl Fn(&str, &str) -> (u16, String) + Send + Sync + 'static) -> Self {
+    fn start(
+        port: u16,
+        tls: bool,
+        reply: impl Fn(&str, &str) -> (u16, String) + Send + Sync + 'static,
+    ) -> Self {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, port)).unwrap();
         let requests = Arc::new(AtomicUsize::new(0));
         let (counted, reply): (_, Reply) = (Arc::clone(&requests), Arc::new(reply));
@@ -77,7 +81,8 @@ impl Application {
 
 fn tls_settings() -> Arc<ServerConfig> {
     let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let settings = ServerConfig::builder_with_provider(provider).with_safe_default_protocol_versions().unwrap();
+    let settings =
+        ServerConfig::builder_with_provider(provider).with_safe_default_protocol_versions().unwrap();
     let certificate = CertificateDer::from_pem_file(vector("tls/localhost.pem")).unwrap();
     let key = PrivateKeyDer::from_pem_file(vector("tls/localhost.key")).unwrap();
     Arc::new(settings.with_no_client_auth().with_single_cert(vec![certificate], key).unwrap())
@@ -102,7 +107,8 @@ fn answer(mut stream: impl Read + Write, requests: &AtomicUsize, reply: &Reply) 
     requests.fetch_add(1, Ordering::SeqCst);
     let (status, body) = reply(&head, &body);
     let length = body.len();
-    let _ = write!(stream, "HTTP/1.1 {status} x\r\ncontent-length: {length}\r\nconnection: close\r\n\r\n{body}");
+    let _ =
+        write!(stream, "HTTP/1.1 {status} x\r\ncontent-length: {length}\r\nconnection: close\r\n\r\n{body}");
     let _ = stream.flush();
 }
 
@@ -149,7 +155,9 @@ async fn published_keys_are_waited_for_found_and_rotated() {
     let port = free_port();
     let gateway = gateway(
         "jwks",
-        &format!("    issuers: [{{name: id, algorithms: [EdDSA], jwks: {{url: 'http://127.0.0.1:{port}/jwks.json'}}}}]\n"),
+        &format!(
+            "    issuers: [{{name: id, algorithms: [EdDSA], jwks: {{url: 'http://127.0.0.1:{port}/jwks.json'}}}}]\n"
+        ),
     );
     let bearer = format!("Bearer {}", token("first", "ann"));
     let credential = [("authorization", bearer.as_str())];
@@ -184,7 +192,9 @@ async fn keys_are_fetched_over_tls_from_those_that_the_system_trusts() {
     let application = Application::start(port, true, |head, _| {
         if head.starts_with("get /jwks.json ") { (200, key_set(&["a"])) } else { (404, String::new()) }
     });
-    let auth = format!("    issuers: [{{name: id, algorithms: [EdDSA], jwks: {{url: 'https://localhost:{port}/jwks.json'}}}}]\n");
+    let auth = format!(
+        "    issuers: [{{name: id, algorithms: [EdDSA], jwks: {{url: 'https://localhost:{port}/jwks.json'}}}}]\n"
+    );
     let bearer = format!("Bearer {}", token("a", "ann"));
     let untrusting = gateway("untrusting", &auth);
     eventually("the fetch fails", || untrusting.process.stderr().contains("cannot be fetched").then_some(()));

@@ -115,7 +115,8 @@ async fn who_cannot_be_asked_is_not_a_wrong_credential() {
 #[tokio::test]
 async fn a_new_configuration_goes_on_with_what_is_known() {
     let server = Server::start(|_, head: &str, _| {
-        let set = r#"{"keys":[{"kty":"OKP","crv":"Ed25519","x":"11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"}]}"#;
+        let set =
+            r#"{"keys":[{"kty":"OKP","crv":"Ed25519","x":"11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"}]}"#;
         let body = if head.starts_with("get") { set } else { r#"{"sub":"ann"}"# };
         async move { answer("200 OK", body) }
     })

@@ -121,7 +121,9 @@ impl Issuers {
     pub(super) fn new(issuers: &[checked::Issuer], before: Option<&Self>, outbound: &Outbound) -> Self {
         let known = |issuer: &checked::Issuer, jwks: &Jwks| {
             before?.0.iter().find_map(|known| match &known.keys {
-                Keys::Published(set) if set.is_of(&issuer.name, jwks, &issuer.algorithms) => Some(Arc::clone(set)),
+                Keys::Published(set) if set.is_of(&issuer.name, jwks, &issuer.algorithms) => {
+                    Some(Arc::clone(set))
+                }
                 _ => None,
             })
         };

@@ -110,7 +110,11 @@ impl fmt::Debug for Webhook {
 
 impl Webhook {
     /// Prepares `webhook`; what `before` has by the same settings it goes on with, answers included.
-    pub(super) fn renewed(webhook: &checked::AuthWebhook, before: Option<&Self>, outbound: &Outbound) -> Self {
+    pub(super) fn renewed(
+        webhook: &checked::AuthWebhook,
+        before: Option<&Self>,
+        outbound: &Outbound,
+    ) -> Self {
         match before.filter(|before| before.0.settings == *webhook) {
             Some(before) => Self(Arc::clone(&before.0)),
             None => Self::new(webhook, outbound.clone()),
@@ -215,8 +219,9 @@ impl Inner {
         match verdict {
             Ok(verified) => {
                 let left = verified.expires.map(|expires| expires.0 - clock::wall().0);
-                let left =
-                    left.map_or(self.settings.cache_for, |left| Duration::from_millis(left.try_into().unwrap_or(0)));
+                let left = left.map_or(self.settings.cache_for, |left| {
+                    Duration::from_millis(left.try_into().unwrap_or(0))
+                });
                 let until = now + left.min(self.settings.cache_for);
                 state.good.put(key, verified.clone(), verified.claims.len(), until);
             }
