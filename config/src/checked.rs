@@ -3,6 +3,8 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use ipnet::IpNet;
+
 pub use crate::credentials::{Algorithm, ApiKey, AuthWebhook, Issuer, IssuerKeys, Jwks, KeyScope};
 use crate::expression::Expression;
 use crate::pattern::Pattern;
@@ -397,8 +399,14 @@ pub struct RedisAddress {
 }
 
 /// Bounds; `None` = off.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Limits {
+    /// Of each user.
+    pub user: Option<UserLimits>,
+    /// Of each address.
+    pub ip: IpLimits,
+    /// Of each tenant.
+    pub tenant: Option<TenantLimits>,
     /// Connections of this pod.
     pub pod_connections: Option<u32>,
     /// New connections per second of this pod.
@@ -417,6 +425,44 @@ pub struct Limits {
     pub queue_messages: u32,
     /// Subscriptions of a connection.
     pub subscriptions: u32,
+}
+
+/// Bounds of each user.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct UserLimits {
+    /// Connections; at least one.
+    pub connections: u32,
+    /// What becomes of one more.
+    pub policy: UserPolicy,
+}
+
+/// What becomes of a connection above a user's limit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum UserPolicy {
+    /// It is refused.
+    RefuseNew,
+    /// The oldest gives way.
+    CloseOldest,
+}
+
+/// Bounds of each address, and who may say what it is.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct IpLimits {
+    /// Connections.
+    pub connections: Option<u32>,
+    /// Whose word about clients is believed; IPv4 networks are never written as IPv6 ones.
+    pub trusted_proxies: Vec<IpNet>,
+    /// Every connection begins with a PROXY header; then there is a trusted proxy.
+    pub proxy_protocol: bool,
+}
+
+/// Bounds of each tenant.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TenantLimits {
+    /// Connections.
+    pub connections: Option<u32>,
+    /// Messages of all its connections.
+    pub messages_per_second: Option<u32>,
 }
 
 /// How much is logged.

@@ -40,6 +40,9 @@ fn absent_fields_have_their_defaults() {
     assert_eq!(checked.redis, Redis::Embedded);
     assert_eq!(checked.log_level, LogLevel::Info);
     let limits = Limits {
+        user: None,
+        ip: IpLimits::default(),
+        tenant: None,
         pod_connections: None,
         handshakes_per_second: None,
         pod_channels: 200_000,
@@ -51,6 +54,19 @@ fn absent_fields_have_their_defaults() {
         subscriptions: 128,
     };
     assert_eq!(checked.limits, limits);
+}
+
+#[test]
+fn limits_by_client_are_as_written() {
+    let limits = checked(include_str!("corpus/good/full.yaml")).limits;
+    assert_eq!(limits.user, Some(UserLimits { connections: 10, policy: UserPolicy::CloseOldest }));
+    let networks: Vec<String> = limits.ip.trusted_proxies.iter().map(ToString::to_string).collect();
+    assert_eq!(networks, ["10.0.0.0/8", "fd00::/8", "192.0.2.7/32"]);
+    assert_eq!((limits.ip.connections, limits.ip.proxy_protocol), (Some(100), true));
+    let tenant = TenantLimits { connections: Some(5000), messages_per_second: Some(2000) };
+    assert_eq!(limits.tenant, Some(tenant));
+    let limits = checked(include_str!("corpus/good/limits-of-nobody.yaml")).limits;
+    assert_eq!(limits.user, Some(UserLimits { connections: 1, policy: UserPolicy::RefuseNew }));
 }
 
 #[test]

@@ -9,6 +9,7 @@ mod delivery;
 mod endpoints;
 mod issuers;
 mod limits;
+mod networks;
 mod reach;
 mod redis;
 mod sources;
@@ -68,7 +69,7 @@ impl Check<'_> {
         let commands = self.commands(spec.commands.as_ref(), &channels);
         let sources = self.sources(spec.sources.as_deref().unwrap_or_default(), &channels);
         let redis = self.redis(spec.redis.as_ref());
-        let limits = self.limits(spec.limits.as_ref());
+        let limits = self.limits(spec.limits.as_ref(), spec.auth.as_ref());
         let level = spec.observability.as_ref().and_then(|observability| observability.log_level);
         Some(Checked {
             name: config.name.clone(),

@@ -29,7 +29,7 @@ pub use endpoint::{
     Heartbeat, Protocol, Stats,
 };
 pub use issuer::{Algorithm, Issuer, Jwks};
-pub use limits::{ConnectionLimits, Limits, PodLimits};
+pub use limits::{ConnectionLimits, IpLimits, Limits, PodLimits, TenantLimits, UserLimits, UserPolicy};
 pub use redis::{Embedded, ExternalRedis, Redis};
 pub use source::{Ingest, PublishRule, RedisPubSub, Source};
 pub use token_place::TokenPlace;

@@ -1,5 +1,6 @@
 //! The wires: bytes to intents and events to bytes, without I/O. One folder per wire; knows only the model.
 //!
+//! - [`address`] finds out who a client behind balancers and proxies is.
 //! - [`json`] reads commands and writes publications, messages and greetings as JSON.
 //! - [`msgpack`] carries the same objects as MessagePack.
 //! - [`batch`] joins what goes out in one write.
@@ -30,6 +31,7 @@
 //! # Ok::<(), rtgw_protocol::wires::TooManyVariants>(())
 //! ```
 
+pub mod address;
 pub mod batch;
 pub mod json;
 pub mod msgpack;

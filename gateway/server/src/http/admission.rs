@@ -1,6 +1,6 @@
 //! From a good handshake to a session, in the order of the contract: origin, limits of the pod, the gateway and the address,
 //! credentials, limits of the user and the tenant, `admit`, required channels. Nothing is held while a credential is judged but the
-//! handshake itself: who is slow to be known takes no place from those who are quick.
+//! handshake itself and the address's own place: who is slow to be known takes no place from others who are quick.
 
 use std::pin::pin;
 use std::sync::Arc;
@@ -16,10 +16,11 @@ use tokio_util::sync::CancellationToken;
 use tracing::error;
 
 use super::endpoint::Door;
+use super::places::Taken;
 use super::public::Public;
 use super::wire::Wire;
 use crate::auth::{Admitted, ConnectRequest, Credential, Presented};
-use crate::limits;
+use crate::limits::{self, Rate};
 use crate::refusal::Refusal;
 use crate::transport::{Handoff, Inbox, Permit, ShardInput, SocketProtocol};
 
@@ -34,6 +35,8 @@ pub(super) struct Candidate {
     pub(super) wire: Wire,
     /// Cancelled once nobody is taken any more.
     pub(super) stop: CancellationToken,
+    /// Places held so far.
+    pub(super) taken: Taken,
 }
 
 /// What a candidate becomes after its 101.
@@ -51,7 +54,7 @@ pub(super) struct Adoption {
     protocol: SocketProtocol,
     deflate: bool,
     message_bytes: usize,
-    permit: Permit,
+    permit: Box<dyn Permit>,
 }
 
 impl Candidate {
@@ -59,45 +62,49 @@ impl Candidate {
     ///
     /// # Errors
     /// What to answer instead of the upgrade.
-    pub(super) async fn enter(self) -> Result<Entry, Refusal> {
-        self.check_before_credentials()?;
+    pub(super) async fn enter(mut self) -> Result<Entry, Refusal> {
+        let taken = self.check_before_credentials()?;
         let presented = self.public.parts.admitter.presented(&self.request)?;
         if presented.awaited {
             drop(presented);
+            self.taken = taken;
             return Ok(Entry::Awaited(Box::new(self)));
         }
-        self.enter_as(presented).await.map(|adoption| Entry::Session(Box::new(adoption)))
+        self.enter_as(presented, taken).await.map(|adoption| Entry::Session(Box::new(adoption)))
     }
 
     /// The steps that are left once the first message has brought `token`.
     ///
     /// # Errors
     /// What to close with.
-    pub(super) async fn enter_with(&self, token: String) -> Result<Adoption, Refusal> {
+    pub(super) async fn enter_with(&mut self, token: String) -> Result<Adoption, Refusal> {
+        let taken = std::mem::take(&mut self.taken);
         let presented = self.public.parts.admitter.presented(&self.request)?;
-        self.enter_as(Presented { credential: Some(Credential::of_message(token)), ..presented }).await
+        self.enter_as(Presented { credential: Some(Credential::of_message(token)), ..presented }, taken).await
     }
 
     /// What is asked of everybody: the origin, then the limits of the pod, the gateway and the address.
-    fn check_before_credentials(&self) -> Result<(), Refusal> {
+    fn check_before_credentials(&self) -> Result<Taken, Refusal> {
         let public = &self.public;
         public.parts.admitter.origin(&self.request)?;
-        if public.rate.as_ref().is_some_and(|rate| !rate.take()) {
-            return Err(unavailable(
-                "busy",
-                "this pod is asked for more connections per second than it takes; try later",
-            ));
+        if public.rate.as_ref().is_some_and(Rate::is_empty) {
+            return Err(busy());
         }
-        if public.parts.connections.is_full() { Err(full()) } else { Ok(()) }
+        if public.parts.connections.is_full() {
+            return Err(full());
+        }
+        let taken = Taken::by_address(public, self.request.ip)?;
+        // Who is refused for its address alone uses up nothing of the pod's rate, or one address could shut out all others.
+        if public.rate.as_ref().is_some_and(|rate| !rate.take()) { Err(busy()) } else { Ok(taken) }
     }
 
     /// The credential and the steps behind it.
-    async fn enter_as(&self, presented: Presented<'_>) -> Result<Adoption, Refusal> {
+    async fn enter_as(&self, presented: Presented<'_>, mut taken: Taken) -> Result<Adoption, Refusal> {
         let parts = &self.public.parts;
         let identified = in_time(&self.public, parts.admitter.identify(&self.request, presented)).await?;
-        // Limits of the user and the tenant belong here.
+        taken.by_identity(&self.public, &identified.principal)?;
         let admitted = parts.admitter.admit(identified)?;
-        self.adoption(admitted)
+        self.adoption(admitted, taken)
     }
 
     /// The settings of the endpoint.
@@ -114,7 +121,7 @@ impl Candidate {
     }
 
     /// Takes the place, which others may have taken meanwhile.
-    fn adoption(&self, admitted: Admitted) -> Result<Adoption, Refusal> {
+    fn adoption(&self, admitted: Admitted, taken: Taken) -> Result<Adoption, Refusal> {
         let (parts, door) = (&self.public.parts, self.door()?);
         let place = parts.connections.take().ok_or_else(full)?;
         if !parts.room.has_place_for(admitted.auto.iter().map(Grant::channel)) {
@@ -127,7 +134,6 @@ impl Candidate {
         }
         let inbox = parts.inboxes.get(usize::from(place.shard())).ok_or_else(internal)?;
         let Admitted { key, principal, auto, greeting } = admitted;
-        let user = parts.users.enter(&principal.user);
         let admission = Admission {
             key,
             endpoint: door.ix,
@@ -146,7 +152,7 @@ impl Candidate {
             protocol: self.wire.protocol,
             deflate: self.wire.window.is_some(),
             message_bytes: door.message_bytes,
-            permit: Box::new((place, user)),
+            permit: taken.permit(&self.public, place),
         })
     }
 }
@@ -199,6 +205,10 @@ async fn wait<T>(
 /// The pod ends.
 pub(super) fn draining() -> Refusal {
     unavailable("draining", "this pod is about to end; connect again")
+}
+
+fn busy() -> Refusal {
+    unavailable("busy", "this pod is asked for more connections per second than it takes; try later")
 }
 
 fn full() -> Refusal {

@@ -13,13 +13,16 @@ use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use parking_lot::Mutex;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio_util::sync::CancellationToken;
 use tower_service::Service;
 use tracing::debug;
 
 use super::linger::linger;
+use super::response;
 use super::upgrade::Successor;
+use crate::refusal::Refusal;
 
 /// How patient a listener is with connections that are not upgraded.
 #[derive(Clone, Copy, Debug)]
@@ -37,6 +40,8 @@ impl Patience {
     pub(super) const INTERNAL: Self = Self { head: Duration::from_secs(90), age: None };
 }
 
+/// How long a connection is kept that is refused before it asks.
+const UNASKED: Duration = Duration::from_millis(100);
 /// Largest request head, bytes.
 const HEAD_BYTES: usize = 16 * 1024;
 /// A connection that should end is dropped after so long: a client that reads no answers ends here.
@@ -94,6 +99,15 @@ pub(super) async fn serve(
     match successor {
         Some(successor) => successor.take_over(stream, parts.read_buf).await,
         None => linger(stream).await,
+    }
+}
+
+/// Answers with `refusal` whatever `stream` was about to ask for, and ends it.
+pub(super) async fn refuse(mut stream: TcpStream, refusal: &Refusal) {
+    let answer = response::unasked(refusal);
+    if stream.write_all(&answer).await.is_ok() && stream.shutdown().await.is_ok() {
+        // Unread, the request would reset the connection and could destroy the answer; most of it has come by now.
+        let _ = tokio::time::timeout(UNASKED, stream.read(&mut [0; 2048])).await;
     }
 }
 

@@ -38,7 +38,7 @@ enum Heard {
 }
 
 /// Waits for the credential of `candidate` and goes on with its admission.
-pub(super) async fn hear(candidate: Candidate, mut stream: TcpStream, read_ahead: Bytes) {
+pub(super) async fn hear(mut candidate: Candidate, mut stream: TcpStream, read_ahead: Bytes) {
     let rules = Rules { deflate: candidate.wire.window.is_some(), message_bytes: MESSAGE_BYTES };
     let heard = tokio::select! {
         biased;

@@ -1,6 +1,7 @@
 //! HTTP: the public listener with its upgrades, stats and health, and the internal listener beside it.
 
 mod accept;
+mod address;
 mod admission;
 mod connection;
 mod cors;
@@ -10,6 +11,7 @@ mod first_message;
 mod internal;
 mod linger;
 mod pages;
+mod places;
 mod public;
 mod response;
 mod upgrade;

@@ -83,8 +83,11 @@ async fn stats(
         let Some(ip) = ip else {
             return response::refused(&Refusal::new(500, "internal", "a fault of the server"));
         };
-        let request = upgrade::request_of(parts, index, ip);
-        if let Err(refusal) = in_time(public, public.parts.admitter.authenticate(&request)).await {
+        let judging = async {
+            let request = upgrade::request_of(public, parts, index, ip)?;
+            in_time(public, public.parts.admitter.authenticate(&request)).await
+        };
+        if let Err(refusal) = judging.await {
             return response::refused(&refusal);
         }
     }

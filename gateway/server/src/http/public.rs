@@ -15,14 +15,16 @@ use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
 use super::accept::{Places, accept};
+use super::address::Addresses;
 use super::connection::{self, Patience, serve};
 use super::endpoint::Door;
 use super::pages::{self, Page};
+use super::places::Tallies;
 use super::variants::EndpointVariants;
 use super::{response, upgrade};
 use crate::auth::Admitter;
 use crate::intake::Room;
-use crate::limits::{Connections, HandshakeRate, Users};
+use crate::limits::{Connections, Rate, Users};
 use crate::metrics::{Handshakes, Reports};
 use crate::readiness::Readiness;
 use crate::refusal::Refusal;
@@ -63,7 +65,11 @@ pub struct PublicParts {
 /// The public listener's state.
 pub struct Public {
     pub(super) parts: PublicParts,
-    pub(super) rate: Option<HandshakeRate>,
+    pub(super) rate: Option<Rate>,
+    pub(super) addresses: Addresses,
+    pub(super) tallies: Tallies,
+    /// As in the parts, for whoever outlives a request.
+    pub(super) inboxes: Arc<[Arc<dyn Inbox>]>,
     pub(super) doors: Box<[Door]>,
     /// Places for credentials about which others must be asked.
     pub(super) judging: Semaphore,
@@ -85,9 +91,12 @@ impl Public {
         let doors = doors
             .map(|(index, (endpoint, variants))| Door::new(config, index, endpoint, *variants))
             .collect();
-        let rate = config.limits.handshakes_per_second.map(HandshakeRate::new);
+        let rate = config.limits.handshakes_per_second.map(Rate::new);
         let judging = Semaphore::new((parts.most_pending / JUDGING).max(1));
-        Arc::new(Self { parts, rate, doors, judging, started: Instant::now() })
+        let addresses = Addresses::new(&config.limits.ip);
+        let inboxes = parts.inboxes.to_vec().into();
+        let (tallies, started) = (Tallies::default(), Instant::now());
+        Arc::new(Self { parts, rate, addresses, tallies, inboxes, doors, judging, started })
     }
 
     /// Serves `listener` until `stop`, then until its connections have ended. Upgraded sockets belong to their shards and are
@@ -97,12 +106,16 @@ impl Public {
         let http = connection::http1(Patience::PUBLIC);
         let places = Places::yielding(self.parts.most_pending, PATIENT);
         let stopping = stop.clone();
-        accept(listener, places, stop, move |stream, peer: SocketAddr| {
+        accept(listener, places, stop, move |mut stream, peer: SocketAddr| {
             let (http, router, stop) = (http.clone(), router.clone(), stopping.clone());
-            let handshakes = Arc::clone(&self.parts.handshakes);
+            let public = Arc::clone(&self);
             async move {
-                let _pending = handshakes.begin();
-                serve(&http, Patience::PUBLIC, stream, peer.ip().to_canonical(), router, stop).await;
+                let _pending = public.parts.handshakes.begin();
+                let Some(ip) = public.addresses.of_connection(&mut stream, peer.ip()).await else { return };
+                match public.begin(ip) {
+                    Ok(_begun) => serve(&http, Patience::PUBLIC, stream, ip, router, stop).await,
+                    Err(refusal) => connection::refuse(stream, &refusal).await,
+                }
             }
         })
         .await;

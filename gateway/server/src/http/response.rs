@@ -32,6 +32,20 @@ struct ErrorMembers<'a> {
     message: &'a str,
 }
 
+/// A refusal as the bytes of an answer that ends its connection.
+pub(super) fn unasked(refusal: &Refusal) -> Vec<u8> {
+    let error = ErrorMembers { code: refusal.code, message: &refusal.message };
+    // Never fails: two texts.
+    let body = serde_json::to_string(&ErrorBody { error }).unwrap_or_default();
+    let status = StatusCode::from_u16(refusal.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    let after = refusal.retry_after.map_or(String::new(), |seconds| format!("retry-after: {seconds}\r\n"));
+    let length = body.len();
+    format!(
+        "HTTP/1.1 {status}\r\ncontent-type: application/json\r\ncontent-length: {length}\r\n{after}connection: close\r\n\r\n{body}"
+    )
+    .into_bytes()
+}
+
 /// A refusal as an answer.
 pub(super) fn refused(refusal: &Refusal) -> Response<Body> {
     let status = StatusCode::from_u16(refusal.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);

@@ -1,5 +1,6 @@
 //! The upgrade: a handshake is checked, admitted, answered, and its socket handed to an I/O shard.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use axum::body::{Body, HttpBody};
@@ -15,6 +16,7 @@ use tracing::error;
 use super::admission::{self, Adoption, Candidate, Entry};
 use super::connection::Visitor;
 use super::endpoint::Door;
+use super::places::Taken;
 use super::public::Public;
 use super::wire::{Offer, Wire};
 use super::{farewell, first_message, response};
@@ -49,13 +51,12 @@ pub(super) async fn upgrade(public: &Arc<Public>, index: usize, request: Request
             return not_a_handshake(refusal);
         }
     };
-    let candidate = Candidate {
-        public: Arc::clone(public),
-        request: request_of(parts, index, visitor.ip),
-        wire,
-        stop: visitor.stop.clone(),
+    let entering = async {
+        let request = request_of(public, parts, index, visitor.ip)?;
+        let (public, stop) = (Arc::clone(public), visitor.stop.clone());
+        Candidate { public, request, wire, stop, taken: Taken::default() }.enter().await
     };
-    let successor = match candidate.enter().await {
+    let successor = match entering.await {
         Ok(Entry::Session(adoption)) => {
             count(ACCEPTED);
             Successor::Session(adoption)
@@ -83,10 +84,19 @@ fn accept(door: &Door, parts: &Parts, body: &Body) -> Result<(Accepted, Wire), h
     Offer { method, version, headers: &parts.headers, query }.accept(door)
 }
 
-/// What admission looks at.
-pub(super) fn request_of(parts: Parts, endpoint: usize, ip: std::net::IpAddr) -> ConnectRequest {
+/// What admission looks at; the connection's address is that of the client or of a proxy.
+///
+/// # Errors
+/// 400 where proxies do not say clearly who the client is.
+pub(super) fn request_of(
+    public: &Public,
+    parts: Parts,
+    endpoint: usize,
+    connection: IpAddr,
+) -> Result<ConnectRequest, Refusal> {
+    let ip = public.addresses.of_request(connection, &parts.headers)?;
     let query = parts.uri.query().unwrap_or_default().to_owned();
-    ConnectRequest { endpoint, headers: parts.headers, query, ip }
+    Ok(ConnectRequest { endpoint, headers: parts.headers, query, ip })
 }
 
 fn not_a_handshake(refusal: handshake::Refusal) -> Response<Body> {

@@ -215,6 +215,8 @@ impl EventLoop {
             );
         };
         let Some(socket) = self.sockets.get(id) else { return };
+        socket.permit.adopted(id);
+        socket.set(Flag::Metered, socket.permit.is_metered());
         let interest = Interest::READABLE | Interest::WRITABLE;
         let token = Token(id.slot as usize);
         if let Err(error) = self.poll.registry().register(&mut socket.stream, token, interest) {

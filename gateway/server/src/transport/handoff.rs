@@ -4,10 +4,23 @@ use std::net::TcpStream;
 
 use bytes::Bytes;
 use rtgw_hub::{Ask, Counters, Input, Opening};
-use rtgw_model::{ChannelName, RuleIx};
+use rtgw_model::{ChannelName, ConnectionId, RuleIx};
 
-/// Held for the life of a connection; its drop gives the places back (pod limit, later user and tenant limits).
-pub type Permit = Box<dyn Send>;
+/// Held for the life of a connection; its drop gives the places back. Called on the shard's thread: must not wait.
+pub trait Permit: Send {
+    /// From now on the connection is found by this name.
+    fn adopted(&mut self, _connection: ConnectionId) {}
+
+    /// Whether [`Permit::may_speak`] is to be asked.
+    fn is_metered(&self) -> bool {
+        false
+    }
+
+    /// Whether one more message of the client is within what it shares with others; asked once per message.
+    fn may_speak(&self) -> bool {
+        true
+    }
+}
 
 /// An upgraded socket on its way to a shard.
 pub struct Handoff {
@@ -24,7 +37,7 @@ pub struct Handoff {
     /// Largest inbound message, after inflation.
     pub message_bytes: usize,
     /// Places held.
-    pub permit: Permit,
+    pub permit: Box<dyn Permit>,
 }
 
 /// Protocols over WebSocket frames.

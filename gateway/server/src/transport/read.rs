@@ -6,12 +6,14 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use rtgw_hub::{Input, Shard};
-use rtgw_model::{Close, CloseCode, CommandNames, ConnectionId, Intent, Now, Request};
+use rtgw_model::{
+    Close, CloseCode, CommandNames, ConnectionId, Denied, ErrorCode, Intent, Now, Rejection, Request,
+};
 use rtgw_protocol::websocket::{Flow, Incoming, Progress, Violation};
 use rtgw_protocol::{json, msgpack};
 
 use super::event_loop::EventLoop;
-use super::handoff::SocketProtocol;
+use super::handoff::{Permit, SocketProtocol};
 use super::socket::{Flag, Socket};
 
 /// One read of a socket, and all that one socket may take of a turn.
@@ -93,10 +95,19 @@ impl EventLoop {
     /// Decodes bytes that came with the handoff or from the socket.
     pub(super) fn decode(&mut self, now: Now, id: ConnectionId, bytes: Chunk<'_>) {
         let Some((socket, profile)) = self.sockets.get_with_profile(id) else { return };
+        let metered = socket.has(Flag::Metered);
         let decoder = &mut socket.decoder;
-        let (protocol, limit) = (profile.protocol, profile.rules.message_bytes);
-        let (hub, commands) = (&mut self.hub, &*self.commands);
-        let mut ear = Ear { hub, commands, now, id, protocol, limit, heard: false, ending: None };
+        let mut ear = Ear {
+            hub: &mut self.hub,
+            commands: &*self.commands,
+            now,
+            id,
+            protocol: profile.protocol,
+            limit: profile.rules.message_bytes,
+            permit: metered.then_some(&*socket.permit),
+            heard: false,
+            ending: None,
+        };
         let mut on = |incoming: Incoming<'_>| ear.hear(incoming);
         let outcome = match bytes {
             Chunk::New(bytes) => {
@@ -153,6 +164,8 @@ struct Ear<'a> {
     protocol: SocketProtocol,
     /// Most bytes of a message.
     limit: usize,
+    /// Asked about every message, where there is something to ask.
+    permit: Option<&'a dyn Permit>,
     /// The state machine was told something, so it knows that the client lives.
     heard: bool,
     ending: Option<Ending>,
@@ -188,6 +201,9 @@ impl Ear<'_> {
             (SocketProtocol::Echo, Payload::Text(text)) => Ok(echo(false, text.as_bytes())),
             (SocketProtocol::Echo, Payload::Binary(bytes)) => Ok(echo(true, bytes)),
         };
+        // Asked after the message is understood: the refusal repeats its id, and keeps its place among the answers.
+        let may_speak = self.permit.is_none_or(Permit::may_speak);
+        let request = if may_speak { request } else { Err(above_the_shared_rate(request)) };
         self.tell(Input::Received(self.id, request));
     }
 
@@ -206,6 +222,15 @@ impl Ear<'_> {
 enum Payload<'a> {
     Text(&'a str),
     Binary(&'a [u8]),
+}
+
+fn above_the_shared_rate(request: Result<Request, Rejection>) -> Rejection {
+    let id = match request {
+        Ok(request) => request.id,
+        Err(rejection) => rejection.id,
+    };
+    let message = "all clients of your tenant together send too many messages; try again later";
+    Rejection { id, denied: Denied::new(ErrorCode::RateLimited, message) }
 }
 
 fn echo(binary: bool, payload: &[u8]) -> Request {

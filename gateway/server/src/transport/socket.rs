@@ -35,7 +35,7 @@ pub(super) struct Socket {
     pub(super) stream: TcpStream,
     generation: u32,
     pub(super) decoder: Decoder,
-    _permit: Permit,
+    pub(super) permit: Box<dyn Permit>,
     profile: u16,
     flags: u8,
 }
@@ -56,6 +56,8 @@ pub(super) enum Flag {
     Deaf = 16,
     /// The decoder keeps bytes behind a pause.
     Paused = 32,
+    /// Its permit is asked about every message.
+    Metered = 64,
 }
 
 impl Socket {
@@ -130,7 +132,7 @@ impl Sockets {
             stream: TcpStream::from_std(handoff.stream),
             generation: id.generation,
             decoder: Decoder::default(),
-            _permit: handoff.permit,
+            permit: handoff.permit,
             profile,
             flags: 0,
         });

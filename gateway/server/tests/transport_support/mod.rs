@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use rtgw::transport::{
-    Handoff, Inbox, Outward, Settings, ShardInput, ShardReport, SocketProtocol, Transport, start,
+    Handoff, Inbox, Outward, Permit, Settings, ShardInput, ShardReport, SocketProtocol, Transport, start,
 };
 use rtgw_hub::access::{Action, Asker, Rules, Verdict, ask};
 use rtgw_hub::{Answer, Ask, Grant, Input, Opening, Question};
@@ -99,6 +99,8 @@ impl Outward for Willing {
 
 /// Counts itself as long as it lives.
 struct Place(Arc<AtomicUsize>);
+
+impl Permit for Place {}
 
 impl Drop for Place {
     fn drop(&mut self) {
