@@ -61,7 +61,8 @@ async fn user_connections_refuse_the_new_exactly_and_give_back() {
     // Others are others: another name, the same name in another tenant, and nobody, however often.
     let _others =
         [Caller::user("bob", "a").enters(&gateway).await, Caller::user("ann", "b").enters(&gateway).await];
-    let anonymous = join_all((0..20).map(|_| Caller::anyone().enter(&gateway))).await;
+    let anyone = Caller::anyone();
+    let anonymous = join_all((0..20).map(|_| anyone.enter(&gateway))).await;
     assert!(anonymous.iter().all(Result::is_ok));
     // Who is refused by a later step has given the place back, and whoever leaves does.
     let banned = Caller::with_claims(json!({"sub": "eve", "banned": true}));
