@@ -85,12 +85,12 @@ fn publish_until_one_is_slow(gateway: &Gateway, data: &str) -> u64 {
     let mut published = 0;
     while gateway.metric("rtgw_closes_total", "code=\"4430\"") == 0.0 {
         assert!(Instant::now() < deadline, "nobody is slow after {published}");
-        let publications: Vec<Value> = (published..published + 100)
+        let publications: Vec<Value> = (published..published + 10)
             .map(|number| json!({"channel": "room:busy", "event": "busy", "data": {"number": number, "pad": data}}))
             .collect();
         let answer = http::post(gateway.admin, "/v1/batch", &json!({"publications": publications}));
         assert_eq!(answer.status, 200, "{answer:?}");
-        published += 100;
+        published += 10;
     }
     published
 }
@@ -113,7 +113,7 @@ async fn ends_slow(socket: &mut Socket) {
 
 #[tokio::test]
 async fn connection_queue_bytes() {
-    let gateway = serve("queue-bytes", "  limits: {connection: {queueBytes: 16Ki, queueMessages: 1000000}}");
+    let gateway = serve("queue-bytes", "  limits: {connection: {queueBytes: 64Ki, queueMessages: 1000000}}");
     let mut slow = deaf(&gateway).await;
     let mut quick = enter(&gateway).await;
     quick.send(&subscribe("room:busy")).await;

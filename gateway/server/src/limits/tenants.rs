@@ -115,7 +115,7 @@ mod tests {
     use super::*;
 
     fn known(tenants: &Tenants) -> usize {
-        tenants.parts.sum(|part| part.tenants.len() + part.left.len())
+        tenants.parts.sum(|part| part.tenants.len())
     }
 
     #[test]
