@@ -1,18 +1,21 @@
 //! One simulated client: a hostile socket, what it asked, and what it must and may hear.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::Arc;
 
 use rtgw_model::ConnectionId;
+
+use crate::plan::Plan;
 
 /// What a client may still hear of a channel, by the publications' numbers.
 #[derive(Default)]
 pub(crate) struct Expectation {
     /// Subscribed now, as far as the shard has carried out commands.
     pub(crate) subscribed: bool,
-    /// Must arrive, unless the client leaves or is closed first.
-    pub(crate) required: BTreeSet<u64>,
+    /// Must arrive, unless the client leaves or is closed first, or a newer one of the same key is published.
+    pub(crate) required: BTreeMap<u64, Option<u64>>,
     /// Publications before this number were made before it subscribed; they may come or not.
-    pub(crate) last_heard: Option<u64>,
+    pub(crate) last_heard: BTreeMap<Option<u64>, u64>,
 }
 
 pub(crate) struct Client {
@@ -42,12 +45,14 @@ pub(crate) struct Client {
     /// It asked for several messages in one frame.
     batch: bool,
     subscribed: BTreeSet<u64>,
+    plan: Arc<Plan>,
 }
 
 impl Client {
-    pub(crate) fn new(id: ConnectionId, numbered: bool, batch: bool) -> Self {
+    pub(crate) fn new(id: ConnectionId, numbered: bool, batch: bool, plan: Arc<Plan>) -> Self {
         Self {
             id,
+            plan,
             received: Vec::new(),
             parsed: 0,
             room: None,
@@ -147,10 +152,11 @@ impl Client {
             let Some(expectation) = self.channels.get_mut(channel) else { continue };
             known = true;
             expectation.required.remove(&number);
-            // One channel's order; a publication for several was walked for whichever this client hears.
+            // One channel's order, of each key that may wait and of all the others; a publication for several was walked for whichever
+            // this client hears.
             if !channels.contains(',') {
-                assert!(expectation.last_heard < Some(number), "seed {seed}: out of order: {line:?}");
-                expectation.last_heard = Some(number);
+                let last = expectation.last_heard.insert(self.plan.key(channel, number), number);
+                assert!(last < Some(number), "seed {seed}: out of order: {line:?}");
             }
         }
         assert!(known, "seed {seed}: {line:?} for channels never asked for");

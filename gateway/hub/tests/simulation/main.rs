@@ -8,6 +8,7 @@
 
 mod client;
 mod lines;
+mod plan;
 mod world;
 
 use world::World;
@@ -25,12 +26,14 @@ fn no_seed_breaks_a_promise() {
     let mut delivered = 0;
     let mut slow = 0;
     let mut joined = 0;
+    let mut superseded = 0;
     let mut lost = 0;
     for seed in seeds() {
         let outcome = World::new(seed).run();
         delivered += outcome.delivered;
         slow += outcome.slow_consumers;
         joined += outcome.joined;
+        superseded += outcome.superseded;
         lost += outcome.lost;
     }
     // A simulation in which nothing happens proves nothing.
@@ -38,6 +41,7 @@ fn no_seed_breaks_a_promise() {
         assert!(delivered > 1_000, "only {delivered} deliveries");
         assert!(slow > 10, "only {slow} slow consumers");
         assert!(joined > 1_000, "only {joined} joined writes");
+        assert!(superseded > 1_000, "only {superseded} publications superseded");
         assert!(lost > 100, "only {lost} publications lost with their sockets");
     }
 }

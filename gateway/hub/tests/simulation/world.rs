@@ -6,44 +6,30 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use fastrand::Rng;
-use rtgw_hub::access::{Action, Asker, Rules, Verdict, ask};
+use rtgw_hub::access::{Action, Asker, ask};
 use rtgw_hub::{Answer, Effect, Fill, GapScope, Input, Opening, Question, Shard, ShardSettings, TurnBudget};
 use rtgw_model::{
-    Admission, ChannelName, ChannelPolicy, CommandName, ConnectionId, ConnectionKey, Denied, EndpointIx,
-    ErrorCode, Event, FilterLists, GapReason, Heartbeat, Intent, Micros, Millis, Now, OutboxLimits, Outgoing,
-    Principal, Publication, Request, RuleIx, Timestamp, Variant,
+    Admission, ChannelName, CommandName, ConnectionId, ConnectionKey, Denied, EndpointIx, ErrorCode, Event,
+    FilterLists, GapReason, Heartbeat, Intent, Micros, Millis, Now, OutboxLimits, Outgoing, Principal,
+    Publication, Request, RuleIx, Timestamp, Variant,
 };
 
 use crate::client::{Client, Expectation};
 use crate::lines::{Lines, VARIANTS};
+use crate::plan::{CHANNELS, Plan, event};
 
-const CHANNELS: [&str; 4] = ["a", "b", "c", "closed"];
 const OUTBOX: OutboxLimits = OutboxLimits { bytes: 400, messages: 12 };
 /// For worlds of large publications: several turns' worth of what is above and below the cork buffer.
 const LARGE_OUTBOX: OutboxLimits = OutboxLimits { bytes: 200_000, messages: 64 };
 /// Longest publication of such a world, with its frame; the cork buffer holds 16 KiB.
 const LARGE: usize = 20_000;
 
-struct Manifest {
-    policy: Arc<ChannelPolicy>,
-}
-
-impl Rules for Manifest {
-    fn decide(
-        &self,
-        _: Action,
-        channel: &ChannelName,
-        _: &Asker<'_>,
-    ) -> Option<(Arc<ChannelPolicy>, Verdict)> {
-        let verdict = if channel.as_str() == "closed" { Verdict::Deny } else { Verdict::Allow };
-        Some((self.policy.clone(), verdict))
-    }
-}
-
 pub(crate) struct Outcome {
     pub(crate) delivered: u64,
     pub(crate) slow_consumers: u64,
     pub(crate) joined: u64,
+    /// Publications that a newer one replaced.
+    pub(crate) superseded: u64,
     /// Publications that waited for sockets that died.
     pub(crate) lost: u64,
 }
@@ -53,7 +39,7 @@ pub(crate) struct World {
     random: Rng,
     now: Now,
     shard: Shard,
-    manifest: Manifest,
+    plan: Arc<Plan>,
     principal: Arc<Principal>,
     clients: Vec<Client>,
     /// Answers under way, with the time they arrive.
@@ -82,12 +68,6 @@ enum Command {
 impl World {
     pub(crate) fn new(seed: u64) -> Self {
         let settings = ShardSettings { index: 0, endpoints: 1, rules: 1, seed };
-        let policy = ChannelPolicy {
-            rule: RuleIx(0),
-            pattern: "{x}".into(),
-            filters: Box::default(),
-            delivery: Default::default(),
-        };
         let principal = Principal {
             user: "".into(),
             tenant: "".into(),
@@ -99,6 +79,7 @@ impl World {
         let mut random = Rng::with_seed(seed);
         let budget = TurnBudget { connections: random.usize(1..12), deliveries: random.usize(1..60) };
         let outbox = if random.u8(0..4) == 0 { LARGE_OUTBOX } else { OUTBOX };
+        let plan = Arc::new(Plan::new(&mut random));
         Self {
             seed,
             outbox,
@@ -106,7 +87,7 @@ impl World {
             random,
             now: Now::default(),
             shard: Shard::new(settings, Arc::new(Lines)),
-            manifest: Manifest { policy: Arc::new(policy) },
+            plan,
             principal: Arc::new(principal),
             clients: Vec::new(),
             answers: Vec::new(),
@@ -167,13 +148,13 @@ impl World {
         };
         let asker = Asker { key: admission.key, endpoint: admission.endpoint, principal: &self.principal };
         let auto = if self.random.bool() {
-            vec![ask(&self.manifest, Action::Subscribe, "a", &asker).unwrap()]
+            vec![ask(&*self.plan, Action::Subscribe, "a", &asker).unwrap()]
         } else {
             Vec::new()
         };
         let subscribed = !auto.is_empty();
         let id = self.shard.open(self.now, Opening { admission, auto });
-        let mut client = Client::new(id, variant.0 == 2, batch);
+        let mut client = Client::new(id, variant.0 == 2, batch, self.plan.clone());
         if subscribed {
             client.channels.insert("a".into(), Expectation { subscribed: true, ..Expectation::default() });
         }
@@ -200,13 +181,16 @@ impl World {
                 if let Some(expectation) = client.channels.get_mut(*channel)
                     && expectation.subscribed
                 {
-                    expectation.required.insert(number);
+                    let key = self.plan.key(channel, number);
+                    // A newer one of the same key may have taken its place.
+                    expectation.required.retain(|_, known| key.is_none() || *known != key);
+                    expectation.required.insert(number, key);
                 }
             }
         }
         let publication = Publication {
             channels: channels.iter().map(|channel| ChannelName::parse(channel).unwrap()).collect(),
-            event: "e".into(),
+            event: event(number).into(),
             data: format!("{number}/{} {padding}", channels.join(",")).into(),
             timestamp: Timestamp(0),
             tags: Default::default(),
@@ -406,7 +390,7 @@ impl World {
                     };
                     let answer = match question.question {
                         Question::Subscribe(channel) => {
-                            Answer::Subscribe(ask(&self.manifest, Action::Subscribe, &channel, &asker))
+                            Answer::Subscribe(ask(&*self.plan, Action::Subscribe, &channel, &asker))
                         }
                         Question::Publish { channel, .. } => {
                             Answer::Published(match ChannelName::parse(&channel) {
@@ -448,7 +432,8 @@ impl World {
             let before: usize = self.clients.iter().map(|client| client.heard.len()).sum();
             self.turn();
             let after: usize = self.clients.iter().map(|client| client.heard.len()).sum();
-            if before == after && self.answers.is_empty() && !self.backlog {
+            if before == after && self.answers.is_empty() && !self.backlog && self.shard.holds_nothing_back()
+            {
                 return self.turn();
             }
         }
@@ -456,7 +441,7 @@ impl World {
     }
 
     fn judge(mut self) -> Outcome {
-        let mut outcome = Outcome { delivered: 0, slow_consumers: 0, joined: 0, lost: 0 };
+        let mut outcome = Outcome { delivered: 0, slow_consumers: 0, joined: 0, superseded: 0, lost: 0 };
         for client in &self.clients {
             outcome.delivered += client.heard.len() as u64;
             outcome.joined += client.joined;
@@ -480,6 +465,7 @@ impl World {
         }
         let handed_out: u64 = self.clients.iter().map(|client| client.handed_out).sum();
         let counters = self.shard.counters();
+        outcome.superseded = counters.superseded[0];
         let dropped = |reason| counters.dropped.get(&(0, reason)).copied().unwrap_or(0);
         let (lost, slow) = (dropped("connection_lost"), dropped("slow_consumer"));
         // What was put into an outbox was handed out, or is counted as dropped; the slow ones' drops are partly of what did not go in.
@@ -491,6 +477,7 @@ impl World {
             self.seed
         );
         assert_eq!(counters.outbound_bytes, 0, "seed {}: bytes held for nobody", self.seed);
+        assert_eq!(counters.held_bytes, 0, "seed {}: bytes held back for nobody", self.seed);
         outcome.lost = lost;
         outcome
     }
