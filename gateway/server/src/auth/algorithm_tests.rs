@@ -153,6 +153,11 @@ fn both_keys_count_while_they_are_changed() {
         assert!(verify(&hmac, &token(algorithm.name(), algorithm, key)).is_ok(), "{algorithm:?}");
     }
     assert!(verify(&hmac, &token("HS384", Algorithm::Hs384, KEY)).is_err(), "not configured");
+    // The name binds also where both are configured.
+    let signature = Err(TokenError::Signature.into());
+    assert_eq!(verify(&hmac, &token("HS512", Algorithm::Hs256, KEY)), signature);
+    assert_eq!(verify(&hmac, &token("HS256", Algorithm::Hs512, KEY)), signature);
+    assert_eq!(verify(&two, &token("PS512", Algorithm::Rs256, file!("rsa.key"))), signature);
 }
 
 #[test]
