@@ -99,7 +99,7 @@ impl EventLoop {
         let decoder = &mut socket.decoder;
         let mut ear = Ear {
             hub: &mut self.hub,
-            commands: &*self.commands,
+            commands: &self.commands,
             now,
             id,
             protocol: profile.protocol,
