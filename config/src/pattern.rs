@@ -118,6 +118,11 @@ impl Pattern {
         self.segments.iter().filter_map(Segment::name).map(str::to_owned).collect()
     }
 
+    /// Whether its last segment takes all the rest of a name.
+    pub fn takes_rest(&self) -> bool {
+        matches!(self.segments.last(), Some(Segment::Rest(_)))
+    }
+
     /// Whether every channel that fits `other` fits this one too: where this one comes first, `other` is never reached.
     pub fn covers(&self, other: &Self) -> bool {
         let mut theirs = other.segments.iter();

@@ -33,7 +33,7 @@ const CHANNEL: &[&str] = &["params", "channel"];
 const COMMAND: &[&str] = &["event", "data", "args"];
 const SOURCE: &[&str] = &["msg", "raw", "source", "headers", "now"];
 
-const CONNECTION: &[&str] = &["id", "ip", "endpoint", "query", "auth"];
+const CONNECTION: &[&str] = &["id", "ip", "endpoint", "query", "auth", "time"];
 
 /// Type names are values in CEL: `type(x) == int`.
 const TYPES: &[&str] =

@@ -102,6 +102,32 @@ pub fn escape_segment(text: &str) -> Cow<'_, str> {
     Cow::Owned(out)
 }
 
+/// What [`escape_segment`] made a segment from. A segment that it would have written otherwise stands for itself.
+pub fn unescape_segment(segment: &str) -> Cow<'_, str> {
+    if !segment.contains('%') {
+        return Cow::Borrowed(segment);
+    }
+    let mut bytes = Vec::with_capacity(segment.len());
+    let mut rest = segment.as_bytes();
+    while let Some((&byte, behind)) = rest.split_first() {
+        let hex = |at: usize| char::from(*behind.get(at)?).to_digit(16);
+        match (byte, hex(0), hex(1)) {
+            (b'%', Some(high), Some(low)) => {
+                bytes.push((high << 4 | low) as u8);
+                rest = &behind[2..];
+            }
+            _ => {
+                bytes.push(byte);
+                rest = behind;
+            }
+        }
+    }
+    match String::from_utf8(bytes) {
+        Ok(text) if escape_segment(&text) == segment => Cow::Owned(text),
+        _ => Cow::Borrowed(segment),
+    }
+}
+
 impl fmt::Debug for ChannelName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         fmt::Debug::fmt(&self.0, f)
@@ -143,6 +169,18 @@ mod tests {
         }
         assert_eq!(ChannelName::parse(&"a".repeat(256)), Err(ChannelNameError::TooLong));
         assert_eq!(ChannelName::parse(&"a".repeat(129)), Err(ChannelNameError::SegmentTooLong));
+    }
+
+    #[test]
+    fn only_what_was_escaped_is_unescaped() {
+        for text in ["abc", "a:b", "a%3Ab", "auth0|7", "é ü{}/\u{0}", "100%", "%", "%zz", "a b"] {
+            assert_eq!(unescape_segment(&escape_segment(text)), text);
+        }
+        // No spelling but the one of `escape_segment` reaches what it stands for.
+        for segment in ["%61nn", "a%3ab", "%", "%4", "a%", "%zz", "%FF", "%C3%28", "%25%36"] {
+            assert_eq!(unescape_segment(segment), segment);
+        }
+        assert_eq!(unescape_segment("%2561nn"), "%61nn");
     }
 
     #[test]

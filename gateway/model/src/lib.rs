@@ -22,6 +22,7 @@ mod time;
 pub use admission::{Admission, Heartbeat, InboundRate, OutboxLimits};
 pub use channel::{
     CHANNEL_BYTES, ChannelName, ChannelNameError, SEGMENT_BYTES, escape_segment, is_channel_byte,
+    unescape_segment,
 };
 pub use close::{Close, CloseCode, CloseReason, Retry};
 pub use command::{CommandName, CommandNames};

@@ -179,7 +179,11 @@ impl Rules for CompiledRules {
                 let scope =
                     CallerScope::new(connection, principal.claims.as_bytes(), crate::clock::unix_seconds())
                         .with_identity(&principal.user, &principal.tenant)
-                        .with_target(Target { channel: channel.as_str(), captures: &captures });
+                        .with_target(Target {
+                            channel: channel.as_str(),
+                            captures: &captures,
+                            rest: rule.pattern.takes_rest(),
+                        });
                 condition.holds(&scope).unwrap_or_else(|error| {
                     tracing::debug!(expression = condition.source(), %channel, %error, "a channel rule failed and denies");
                     false

@@ -154,3 +154,21 @@ proptest! {
         prop_assert_eq!(rules.rule_of(&channel).map(|rule| usize::from(rule.0)), walked);
     }
 }
+
+#[test]
+fn captures_are_what_a_template_escaped() {
+    let rules = rules(
+        "- {pattern: 'user:{id}', subscribe: id == user && params.id == user}\n\
+         - {pattern: 'rest:{id}:{more*}', subscribe: id == user && more == params.more && more == 'a%3Ab'}\n",
+    );
+    let allowed =
+        |channel: &str, user: &str| ask(&rules, Action::Subscribe, channel, &principal(user, "{}")).is_ok();
+    for user in ["ann", "ann:x", "auth0|7", "ann%3Ax", "%61nn", "Zoë"] {
+        assert!(allowed(&format!("user:{}", rtgw_model::escape_segment(user)), user), "{user}");
+    }
+    // Another spelling of somebody's name is not their channel.
+    for channel in ["user:%61nn", "user:ann%3ax", "user:ann%253Ax"] {
+        assert!(!allowed(channel, "ann") && !allowed(channel, "ann:x"), "{channel}");
+    }
+    assert!(allowed("rest:auth0%7C7:a%3Ab", "auth0|7") && !allowed("rest:auth0%7C7:a:b", "auth0|7"));
+}

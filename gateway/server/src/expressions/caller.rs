@@ -1,12 +1,13 @@
 //! What expressions about a connection see: admission, identity, templates, channel rules.
 
+use std::borrow::Cow;
 use std::net::IpAddr;
 use std::sync::OnceLock;
 
 use cel::common::types::{CelInt, CelNull};
 use cel::common::value::CowVal;
 use cel::context::VariableResolver;
-use rtgw_model::ConnectionKey;
+use rtgw_model::{ConnectionKey, unescape_segment};
 
 use super::scope::Scope;
 use super::value::{self, Boxed};
@@ -29,8 +30,27 @@ pub struct Connection<'a> {
 pub struct Target<'a> {
     /// `channel`.
     pub channel: &'a str,
-    /// Each by its name, and all as `params`.
+    /// Each by its name, and all as `params`: as text was before a template escaped it.
     pub captures: &'a [(&'a str, &'a str)],
+    /// The last capture took several segments: it stays as it is.
+    pub rest: bool,
+}
+
+impl<'a> Target<'a> {
+    fn captured(&self, at: usize) -> Cow<'a, str> {
+        let (_, segment) = self.captures[at];
+        if self.rest && at + 1 == self.captures.len() {
+            Cow::Borrowed(segment)
+        } else {
+            unescape_segment(segment)
+        }
+    }
+
+    fn params(&self) -> Boxed<'a> {
+        value::owned_map(
+            (0..self.captures.len()).map(|at| (Cow::Borrowed(self.captures[at].0), self.captured(at))),
+        )
+    }
 }
 
 /// Variables of an evaluation for a connection.
@@ -82,6 +102,11 @@ impl<'a> CallerScope<'a> {
             ("endpoint", value::text(endpoint)),
             ("query", value::owned_map(form_urlencoded::parse(query.as_bytes()))),
             ("auth", Box::new(CelNull)),
+            // CEL here has no timestamps, and what a greeting tells people is a text.
+            (
+                "time",
+                value::owned_text(jiff::Timestamp::from_second(self.now).unwrap_or_default().to_string()),
+            ),
         ])
     }
 }
@@ -96,12 +121,15 @@ impl VariableResolver for CallerScope<'_> {
             "now" => return Some(CowVal::owned(CelInt::from(self.now))),
             _ => {
                 let target = self.target?;
-                if let Some((_, text)) = target.captures.iter().find(|(name, _)| *name == variable) {
-                    return Some(CowVal::Owned(value::text(text)));
+                if let Some(at) = target.captures.iter().position(|(name, _)| *name == variable) {
+                    return Some(CowVal::Owned(match target.captured(at) {
+                        Cow::Borrowed(text) => value::text(text),
+                        Cow::Owned(text) => value::owned_text(text),
+                    }));
                 }
                 match variable {
                     "channel" => return Some(CowVal::Owned(value::text(target.channel))),
-                    "params" => self.params_value.get_or_init(|| value::texts(target.captures)),
+                    "params" => self.params_value.get_or_init(|| target.params()),
                     _ => return None,
                 }
             }

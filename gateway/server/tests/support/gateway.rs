@@ -27,7 +27,22 @@ impl Gateway {
     /// The same with these variables in its environment.
     #[track_caller]
     pub fn serve_in(environment: &[(&str, &Path)], path: impl AsRef<Path>, arguments: &[&str]) -> Self {
-        let public = SocketAddr::from((Ipv4Addr::LOCALHOST, free_port()));
+        Self::start(SocketAddr::from((Ipv4Addr::LOCALHOST, free_port())), environment, path, arguments)
+    }
+
+    /// The same with a public listener at a given address, such as that of a gateway that has ended.
+    #[track_caller]
+    pub fn serve_at(public: SocketAddr, path: impl AsRef<Path>, arguments: &[&str]) -> Self {
+        Self::start(public, &[], path, arguments)
+    }
+
+    #[track_caller]
+    fn start(
+        public: SocketAddr,
+        environment: &[(&str, &Path)],
+        path: impl AsRef<Path>,
+        arguments: &[&str],
+    ) -> Self {
         let admin = SocketAddr::from((Ipv4Addr::LOCALHOST, free_port()));
         let mut command = rtgw();
         command.arg("serve").arg("-f").arg(root().join(path));
@@ -61,6 +76,17 @@ impl Gateway {
     pub fn connected_clients(&self) -> u64 {
         http::get(self.public, "/ws/stats").json()["connected_clients"].as_u64().unwrap()
     }
+}
+
+/// A token of `user` with more `claims` (`K=V`), signed by the program with the key of the manifest at `path`.
+#[track_caller]
+pub fn token(path: &str, user: &str, claims: &[&str]) -> String {
+    let mut command = rtgw();
+    command.arg("token").arg("-f").arg(root().join(path)).args(["--sub", user]);
+    command.args(claims.iter().flat_map(|claim| ["--claim", claim]));
+    let output = command.output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8(output.stdout).unwrap().trim().to_owned()
 }
 
 /// The program under test.

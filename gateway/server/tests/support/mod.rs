@@ -4,6 +4,7 @@
 #![allow(dead_code, unreachable_pub, clippy::unwrap_used, clippy::panic, clippy::expect_used)]
 
 pub mod browser;
+pub mod frontend;
 pub mod gateway;
 pub mod http;
 pub mod process;
