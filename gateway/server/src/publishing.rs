@@ -151,6 +151,25 @@ impl Publisher {
         Ok(id)
     }
 
+    /// Publishes several together, and counts those that were taken. One answer for each, in their order.
+    pub async fn publish_all(
+        &self,
+        origin: Origin,
+        checked: Vec<Checked>,
+    ) -> Vec<Result<PublicationId, PublishError>> {
+        let counted = checked.iter().map(|checked| (checked.publication.timestamp, checked.rules.clone()));
+        let counted: Vec<(Timestamp, Rules)> = counted.collect();
+        let publications = checked.into_iter().map(|checked| checked.publication).collect();
+        let answers = self.broker.publish_all(publications).await;
+        for ((timestamp, rules), answer) in counted.into_iter().zip(&answers) {
+            if answer.is_ok() {
+                self.counts.published(origin, rules);
+                self.counts.handed_over(origin, timestamp);
+            }
+        }
+        answers
+    }
+
     /// Checks and publishes a draft of the API.
     ///
     /// # Errors

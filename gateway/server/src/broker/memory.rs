@@ -7,7 +7,7 @@ use std::time::Instant;
 use parking_lot::Mutex;
 use rtgw_model::{ChannelName, Publication, PublicationId};
 
-use super::{Broker, BrokerSink, Generation, ProbeFuture, PublishFuture};
+use super::{Broker, BrokerSink, Generation, ProbeFuture, PublishAllFuture, PublishFuture};
 
 /// The broker of a single pod. Its memory goes with the process, so each start has an epoch of its own.
 pub struct Memory {
@@ -43,9 +43,33 @@ impl Memory {
     }
 }
 
+impl Memory {
+    /// The same for several, in one lock and one delivery.
+    fn append_all(&self, mut publications: Vec<Publication>) -> Vec<PublicationId> {
+        let mut state = self.state.lock();
+        let mut ids = Vec::with_capacity(publications.len());
+        for publication in &mut publications {
+            state.sequence += 1;
+            let id = PublicationId { epoch: self.epoch, sequence: state.sequence };
+            publication.id = Some(id);
+            ids.push(id);
+        }
+        publications
+            .retain(|publication| publication.channels.iter().any(|channel| state.wanted.contains(channel)));
+        if !publications.is_empty() {
+            self.sink.publications(publications);
+        }
+        ids
+    }
+}
+
 impl Broker for Memory {
     fn publish(&self, publication: Publication) -> PublishFuture<'_> {
         Box::pin(async move { Ok(self.append(publication)) })
+    }
+
+    fn publish_all(&self, publications: Vec<Publication>) -> PublishAllFuture<'_> {
+        Box::pin(async move { self.append_all(publications).into_iter().map(Ok).collect() })
     }
 
     fn want(&self, channel: ChannelName, generation: Generation) {

@@ -22,6 +22,12 @@ pub struct Generation(pub u32);
 pub trait BrokerSink: Send + Sync {
     /// A publication that this pod has an interest in.
     fn publication(&self, publication: Publication);
+    /// Several that came together, in their order: what reaches one receiver may reach it in one piece.
+    fn publications(&self, publications: Vec<Publication>) {
+        for publication in publications {
+            self.publication(publication);
+        }
+    }
     /// The channel is carried from now on: every publication that begins after this call reaches [`BrokerSink::publication`].
     /// `generation` is that of the [`Broker::want`] it answers; an answer that was overtaken by `unwant` is ignored by the receiver.
     fn ready(&self, channel: ChannelName, generation: Generation);
@@ -40,6 +46,10 @@ pub enum PublishError {
 /// Boxed future of a broker's answer.
 pub type PublishFuture<'a> = Pin<Box<dyn Future<Output = Result<PublicationId, PublishError>> + Send + 'a>>;
 
+/// Boxed future of a broker's answers, one for each publication in its order.
+pub type PublishAllFuture<'a> =
+    Pin<Box<dyn Future<Output = Vec<Result<PublicationId, PublishError>>> + Send + 'a>>;
+
 /// Boxed future of a probe's way through the broker and back.
 pub type ProbeFuture<'a> = Pin<Box<dyn Future<Output = Result<Duration, PublishError>> + Send + 'a>>;
 
@@ -51,6 +61,17 @@ pub trait Broker: Send + Sync {
     /// Appends `publication` (its `id` is ignored and given anew) and delivers it once to every pod with an interest in at least one
     /// of its channels, with all of its channels. Publications of one channel arrive everywhere in the order of their ids.
     fn publish(&self, publication: Publication) -> PublishFuture<'_>;
+
+    /// The same for several, as if one after the other.
+    fn publish_all(&self, publications: Vec<Publication>) -> PublishAllFuture<'_> {
+        Box::pin(async move {
+            let mut answers = Vec::with_capacity(publications.len());
+            for publication in publications {
+                answers.push(self.publish(publication).await);
+            }
+            answers
+        })
+    }
 
     /// This pod wants the channel; [`BrokerSink::ready`] with the same generation follows once it is carried.
     fn want(&self, channel: ChannelName, generation: Generation);

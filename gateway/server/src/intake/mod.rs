@@ -45,6 +45,24 @@ pub struct Intake {
 /// Whether a publication for these channels may not be compressed.
 pub type Sensitive = Box<dyn Fn(&[ChannelName]) -> bool + Send + Sync>;
 
+/// A publication and who listens: for each of its channels with a subscriber the shards and the rule.
+struct Delivery {
+    outgoing: Arc<Outgoing>,
+    interested: SmallVec<[(Shards, RuleIx); 4]>,
+}
+
+impl Delivery {
+    fn shards(&self) -> Shards {
+        self.interested.iter().fold(Shards::default(), |all, (shards, _)| all.union(*shards))
+    }
+
+    /// The rule by which `shard` would have heard it. (That its inbox was full a shard knows by itself, and tells the gap in order.)
+    fn rule_of(&self, shard: usize) -> RuleIx {
+        let hears = self.interested.iter().find(|(shards, _)| shards.contains(shard));
+        hears.or(self.interested.first()).map_or(RuleIx(0), |(_, rule)| *rule)
+    }
+}
+
 /// An intake that cannot be made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{0} shards were asked for, at most {MAX_SHARDS} can be told apart")]
@@ -100,32 +118,50 @@ impl Intake {
     /// Posts the publication to every shard with a subscriber of one of its channels: encoded at most once per variant, by the first
     /// shard that needs it.
     fn deliver(&self, publication: Publication) {
+        let Some(delivery) = self.prepare(publication) else { return };
+        for shard in delivery.shards().iter() {
+            if !self.post(shard, Input::Publication(Arc::clone(&delivery.outgoing))) {
+                self.counts.drop_one(delivery.rule_of(shard), DropReason::InboxFull);
+            }
+        }
+    }
+
+    /// The same for several that came together: each shard is handed its own in one piece, and woken once for all of them.
+    fn deliver_all(&self, publications: Vec<Publication>) {
+        let deliveries: Vec<Delivery> =
+            publications.into_iter().filter_map(|publication| self.prepare(publication)).collect();
+        for (shard, inbox) in self.inboxes.iter().enumerate() {
+            let own = || deliveries.iter().filter(|delivery| delivery.shards().contains(shard));
+            let input =
+                |delivery: &Delivery| ShardInput::Hub(Input::Publication(Arc::clone(&delivery.outgoing)));
+            let inputs: Vec<ShardInput> = own().map(input).collect();
+            if inputs.is_empty() {
+                continue;
+            }
+            for (delivery, posted) in own().zip(inbox.post_all(inputs)) {
+                if posted.is_err() {
+                    self.counts.drop_one(delivery.rule_of(shard), DropReason::InboxFull);
+                }
+            }
+        }
+    }
+
+    /// `None` where nobody listens, or the data is too large.
+    fn prepare(&self, publication: Publication) -> Option<Delivery> {
         if let Some(latest) = &self.latest {
             latest.note(&publication, self.clock.millis());
         }
         let interested: SmallVec<[(Shards, RuleIx); 4]> =
             publication.channels.iter().filter_map(|channel| self.registry.interested(channel)).collect();
-        let Some((_, first)) = interested.first() else { return };
+        let (_, first) = interested.first()?;
         if publication.data.len() > DATA_BYTES {
             self.counts.drop_one(*first, DropReason::TooLarge);
-            return;
+            return None;
         }
-        let shards = interested.iter().fold(Shards::default(), |all, (shards, _)| all.union(*shards));
         // Here, where all channels are known: a shard knows those that it has members of.
         let sensitive = (self.sensitive)(&publication.channels);
         let outgoing = Outgoing::new(publication, self.variants, self.clock.micros()).sensitive(sensitive);
-        let outgoing = Arc::new(outgoing);
-        for shard in shards.iter() {
-            if self.post(shard, Input::Publication(Arc::clone(&outgoing))) {
-                continue;
-            }
-            // The shard knows by itself that its inbox was full and tells the gap in order.
-            let rule = interested
-                .iter()
-                .find(|(shards, _)| shards.contains(shard))
-                .map_or(*first, |(_, rule)| *rule);
-            self.counts.drop_one(rule, DropReason::InboxFull);
-        }
+        Some(Delivery { outgoing: Arc::new(outgoing), interested })
     }
 
     fn fan_out_gap(&self, scope: &GapScope, reason: GapReason) {
@@ -151,6 +187,10 @@ impl Intake {
 impl BrokerSink for Intake {
     fn publication(&self, publication: Publication) {
         self.deliver(publication);
+    }
+
+    fn publications(&self, publications: Vec<Publication>) {
+        self.deliver_all(publications);
     }
 
     fn ready(&self, channel: ChannelName, generation: Generation) {

@@ -26,6 +26,7 @@ enum Told {
 #[derive(Default)]
 struct FakeInbox {
     told: Mutex<Vec<Told>>,
+    pieces: AtomicU64,
     full: AtomicBool,
 }
 
@@ -44,6 +45,11 @@ impl Inbox for FakeInbox {
         };
         self.told.lock().push(told);
         Ok(())
+    }
+
+    fn post_all(&self, inputs: Vec<ShardInput>) -> Vec<Result<(), InboxFull>> {
+        self.pieces.fetch_add(1, Ordering::SeqCst);
+        inputs.into_iter().map(|input| self.post(input)).collect()
     }
 }
 
@@ -302,6 +308,36 @@ fn a_full_inbox_is_counted_and_hurts_nobody_else() {
     assert_eq!(inboxes[1].take(), []);
     let full = |rule| intake.counts().dropped(RuleIx(rule), DropReason::InboxFull);
     assert_eq!((full(2), full(3)), (0, 1), "under the rule by which that shard would have heard it");
+}
+
+#[tokio::test]
+async fn a_batch_reaches_each_shard_in_one_piece_and_in_order() {
+    let (intake, inboxes) = intake(3);
+    let broker = Arc::new(Memory::new(Arc::clone(&intake) as Arc<dyn BrokerSink>));
+    let interests = Interests::new(Arc::clone(&intake), Arc::clone(&broker) as Arc<dyn Broker>);
+    interests.want(0, channel(0), RuleIx(0));
+    interests.want(1, channel(1), RuleIx(1));
+    inboxes.iter().for_each(|inbox| drop(inbox.take()));
+    let batch = vec![
+        publication(&[0], "first"),
+        publication(&[1], "other"),
+        publication(&[2], "nobody"),
+        publication(&[0, 1], "both"),
+    ];
+    let ids: Vec<_> = broker.publish_all(batch).await.into_iter().map(Result::unwrap).collect();
+    assert!(ids.len() == 4 && ids.is_sorted(), "{ids:?}");
+    let told =
+        |data: &[&str]| data.iter().map(|text| Told::Publication((*text).to_owned())).collect::<Vec<_>>();
+    assert_eq!(inboxes[0].take(), told(&["first", "both"]));
+    assert_eq!(inboxes[1].take(), told(&["other", "both"]));
+    assert_eq!(inboxes[2].take(), []);
+    let pieces: Vec<u64> = inboxes.iter().map(|inbox| inbox.pieces.load(Ordering::SeqCst)).collect();
+    assert_eq!(pieces, [1, 1, 0]);
+    inboxes[1].full.store(true, Ordering::SeqCst);
+    broker.publish_all(vec![publication(&[0, 1], "x"), publication(&[1], "x")]).await;
+    assert_eq!(inboxes[0].take(), told(&["x"]));
+    let full = |rule| intake.counts().dropped(RuleIx(rule), DropReason::InboxFull);
+    assert_eq!((full(0), full(1)), (0, 2), "under the rule by which that shard would have heard it");
 }
 
 #[test]

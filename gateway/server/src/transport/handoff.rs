@@ -97,6 +97,11 @@ pub trait Inbox: Send + Sync {
     /// # Errors
     /// [`InboxFull`]: only publications are refused; everything else is few and bounded by its cause.
     fn post(&self, input: ShardInput) -> Result<(), InboxFull>;
+
+    /// Appends several items in their order and wakes the shard at most once. One result for each.
+    fn post_all(&self, inputs: Vec<ShardInput>) -> Vec<Result<(), InboxFull>> {
+        inputs.into_iter().map(|input| self.post(input)).collect()
+    }
 }
 
 /// What a shard asks of the rest of the server. Called on the shard's thread: must not wait.

@@ -164,6 +164,21 @@ impl Inbox for ShardInbox {
         }
         result
     }
+
+    fn post_all(&self, inputs: Vec<ShardInput>) -> Vec<Result<(), InboxFull>> {
+        let mut state = self.state.lock();
+        if state.closed {
+            drop(state);
+            return inputs.into_iter().map(|_| Ok(())).collect();
+        }
+        let results = inputs.into_iter().map(|input| state.push(input, self.most)).collect();
+        let wake = std::mem::take(&mut state.asleep);
+        drop(state);
+        if wake {
+            self.wake();
+        }
+        results
+    }
 }
 
 impl ShardInbox {

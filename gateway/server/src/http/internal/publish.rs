@@ -8,7 +8,7 @@ use axum::extract::State;
 use bytes::Bytes;
 use http::{Response, StatusCode};
 use http_body_util::{BodyExt, LengthLimitError, Limited};
-use rtgw_model::Timestamp;
+use rtgw_model::{PublicationId, Timestamp};
 use serde::Serialize;
 
 use super::Internal;
@@ -37,7 +37,7 @@ pub(super) async fn broadcast(State(internal): State<Arc<Internal>>, body: Body)
     answer(single(&internal, body, Channels::List).await)
 }
 
-/// `POST /v1/batch`: checked whole, then published one after the other.
+/// `POST /v1/batch`: checked whole, then published together.
 pub(super) async fn batch(State(internal): State<Arc<Internal>>, body: Body) -> Response<Body> {
     answer(several(&internal, body).await)
 }
@@ -85,14 +85,12 @@ async fn several(internal: &Internal, body: Body) -> Result<Results, Refusal> {
             |error: BadBody| BadBody { path: format!("publications[{index}].{}", error.path), ..error };
         checked.push(check(internal, draft, now).map_err(|error| bad_request(&inside(error)))?);
     }
-    let mut results = Vec::with_capacity(checked.len());
-    for publication in checked {
-        results.push(match internal.parts.publisher.publish(Origin::Api, publication).await {
-            Ok(id) => Outcome::Published { id: id.to_string() },
-            Err(error) => Outcome::Failed { error: failure(&error) },
-        });
-    }
-    Ok(Results { results })
+    let answers = internal.parts.publisher.publish_all(Origin::Api, checked).await;
+    let outcome = |answer: Result<PublicationId, PublishError>| match answer {
+        Ok(id) => Outcome::Published { id: id.to_string() },
+        Err(error) => Outcome::Failed { error: failure(&error) },
+    };
+    Ok(Results { results: answers.into_iter().map(outcome).collect() })
 }
 
 fn check(internal: &Internal, draft: Draft, now: Timestamp) -> Result<Checked, BadBody> {
