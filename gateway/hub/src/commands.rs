@@ -45,8 +45,8 @@ impl Shard {
         let slot = connection.slot;
         let rate = self.profile(slot).rate;
         let session = &mut self.sessions[slot as usize];
-        session.spoke = now.at;
-        match rate.map_or(Verdict::Within, |rate| session.bucket.take(rate, now.at)) {
+        let since = now.at.since(std::mem::replace(&mut session.spoke, now.at));
+        match rate.map_or(Verdict::Within, |rate| session.bucket.take(rate, since)) {
             Verdict::Within => {}
             Verdict::Above => {
                 let denied = Denied::new(ErrorCode::RateLimited, "too many messages; slow down");

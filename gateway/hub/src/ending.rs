@@ -30,7 +30,7 @@ impl Shard {
         self.leave_all(slot);
         let deadline = now.at.plus(CLOSE_PATIENCE_MS);
         let session = &mut self.sessions[slot as usize];
-        session.life = Life::Closing(deadline);
+        session.life = Life::closing(deadline);
         session.commands = None;
         session.narrowing = None;
         let generation = session.generation;

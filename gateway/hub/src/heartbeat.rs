@@ -35,7 +35,7 @@ impl Shard {
         let Profile { heartbeat, variant, .. } = *self.profile(slot);
         let session = &mut self.sessions[slot as usize];
         if let Life::Closing(deadline) = session.life {
-            if now.at >= deadline {
+            if now.at.0 >= deadline.get() {
                 let counters = &mut self.counters;
                 self.outboxes.abandon(slot, |rule| counters.drop(rule, "connection_lost", 1));
             }

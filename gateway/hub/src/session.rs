@@ -1,6 +1,7 @@
 //! One connection as the shard remembers it. Small, because there are many and most are idle.
 
 use std::collections::VecDeque;
+use std::num::NonZeroU64;
 use std::sync::Arc;
 
 use rtgw_model::{
@@ -47,9 +48,18 @@ impl Profile {
 pub(crate) enum Life {
     /// Hears and speaks.
     Open,
-    /// Its close frame is in the outbox; given up at this time.
-    Closing(Millis),
+    /// Its close frame is in the outbox; given up at this time, in milliseconds as [`Millis`] counts them.
+    Closing(NonZeroU64),
 }
+
+impl Life {
+    /// Closing, given up at `deadline`.
+    pub(crate) fn closing(deadline: Millis) -> Self {
+        Self::Closing(NonZeroU64::new(deadline.0).unwrap_or(NonZeroU64::MIN))
+    }
+}
+
+const _: () = assert!(size_of::<Session>() <= 128, "a session is paid by every idle connection");
 
 /// A held subscription.
 #[derive(Debug)]
@@ -123,7 +133,7 @@ impl Session {
             pinged: false,
             heard: now,
             spoke: now,
-            bucket: Bucket::full(rate, now),
+            bucket: Bucket::full(rate),
             reached: 0,
             sequence: 0,
             subscriptions: Vec::new(),

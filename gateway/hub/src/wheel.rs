@@ -39,7 +39,8 @@ impl Wheel {
             match self.next_occupied() {
                 Some(tick) if tick <= current => {
                     let at = (tick % SLOTS as u64) as usize;
-                    due.append(&mut self.slots[at]);
+                    // Its room goes too: kept, the wheel would come to hold room for a full turn of every connection.
+                    due.append(&mut std::mem::take(&mut self.slots[at]));
                     self.occupied[at / 64] &= !(1 << (at % 64));
                     self.next = tick + 1;
                 }

@@ -2,7 +2,7 @@
 
 use std::io::{BufRead, BufReader, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -29,8 +29,26 @@ impl Server {
     }
 }
 
+/// Names a program, with its arguments, that gateways are run under: a profiler, say.
+const UNDER: &str = "RTGW_BENCH_UNDER";
+
+fn under(program: &Path) -> Command {
+    let words = std::env::var(UNDER).unwrap_or_default();
+    let mut words = words.split_whitespace();
+    let Some(first) = words.next() else { return Command::new(program) };
+    let mut command = Command::new(first);
+    command.args(words).arg(program);
+    command
+}
+
 impl Drop for Server {
     fn drop(&mut self) {
+        if std::env::var_os(UNDER).is_some() {
+            // A profiler writes its findings when its program ends by itself.
+            let id = self.child.id().to_string();
+            let _asked = Command::new("kill").args(["-TERM", &id]).status();
+            let _ended = self.child.wait();
+        }
         // It may have ended by itself.
         let _killed = self.child.kill();
         let _reaped = self.child.wait();
@@ -51,7 +69,7 @@ impl Gateway {
         let path =
             std::env::temp_dir().join(format!("rtgw-bench-{}-{}.yaml", std::process::id(), address.port()));
         std::fs::write(&path, manifest)?;
-        let child = Command::new(std::env::current_exe()?)
+        let child = under(&std::env::current_exe()?)
             .arg("serve")
             .arg("-f")
             .arg(&path)
