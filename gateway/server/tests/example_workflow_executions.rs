@@ -43,7 +43,8 @@ fn start() -> (Redis, Gateway) {
 
 async fn open(gateway: &Gateway, user: &str) -> Socket {
     let mut socket = Socket::open(&gateway.url(&format!("/ws?token={}", token(MANIFEST, user, &[])))).await;
-    assert_eq!(socket.json().await["type"], "connected");
+    let first = socket.json().await;
+    assert_eq!((&first["type"], &first["data"]["ping_interval_ms"]), (&json!("connected"), &json!(54_000)));
     socket
 }
 

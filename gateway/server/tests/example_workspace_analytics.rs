@@ -320,6 +320,64 @@ async fn a_mebibyte_is_taken_and_more_is_not() {
     assert_eq!(u16::from(client.closed().await.unwrap().code), 1009);
 }
 
+#[tokio::test]
+async fn another_wire_opens_no_other_workspace() {
+    use futures_util::{SinkExt as _, StreamExt as _};
+    let (redis, gateway) = start();
+    let url = gateway.url(&format!("/ws?token={}", member("w2", "[]")));
+    let mut second = Socket::try_open(&url, &[("sec-websocket-protocol", "rtgw.msgpack.v1")]).await.unwrap();
+    let mut ask = async |message: Option<Value>| -> Value {
+        if let Some(message) = message {
+            second.0.send(Message::binary(rmp_serde::to_vec(&message).unwrap())).await.unwrap();
+        }
+        loop {
+            match second.0.next().await.unwrap().unwrap() {
+                Message::Binary(bytes) => return rmp_serde::from_slice(&bytes).unwrap(),
+                Message::Ping(_) | Message::Pong(_) => {}
+                other => panic!("{other:?}"),
+            }
+        }
+    };
+    assert_eq!(ask(None).await["workspace_id"], "w2");
+    publish(&redis, "w1", &json!({"event": "metrics_update", "data": {"metric_type": "executions"}}));
+    for (attempt, code) in [
+        (json!({"type": "subscribe", "data": {"channel": "workspace:w1"}}), "forbidden"),
+        (
+            json!({"type": "publish", "data": {"channel": "workspace:w1", "event": "e", "data": {}}}),
+            "forbidden",
+        ),
+        (json!({"type": "request_metrics", "metric_type": "executions", "tenant": "w1"}), "not_available"),
+    ] {
+        assert_eq!(ask(Some(attempt.clone())).await["data"]["code"], code, "{attempt}");
+    }
+    publish(
+        &redis,
+        "w2",
+        &json!({"event": "metrics_update", "data": {"metric_type": "executions", "n": 9_007_199_254_740_993_u64}}),
+    );
+    assert_eq!(ask(None).await["data"]["n"], 9_007_199_254_740_993_u64);
+    let answer = ask(Some(json!({"type": "request_metrics", "id": 7, "metric_type": "executions"}))).await;
+    assert_eq!(
+        (&answer["event"], &answer["id"], &answer["data"]["n"]),
+        (&json!("metrics_update"), &json!(7), &json!(9_007_199_254_740_993_u64))
+    );
+}
+
+#[test]
+fn the_applications_own_test_of_its_socket_passes() {
+    let (_redis, gateway) = start();
+    let output = python()
+        .arg(root().join("gateway/server/tests/clients/automated.py"))
+        .arg(root().join("examples/workspace-analytics/backend/test_websocket.py"))
+        .env("GATEWAY", gateway.public.to_string())
+        .env("TOKEN", member("w1", "[]"))
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    assert_eq!(said.trim(), "test_websocket_connection: ok");
+}
+
 #[test]
 fn the_documented_connection_works_in_node() {
     let (redis, gateway) = start();
