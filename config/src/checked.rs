@@ -186,6 +186,17 @@ pub struct Auth {
     pub user: Expression,
     /// Gives the tenant; absent = none.
     pub tenant: Option<Expression>,
+    /// When connections whose token ends are told, and closed.
+    pub expiry: Expiry,
+}
+
+/// When connections whose token ends are told, and closed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Expiry {
+    /// Before the end.
+    pub warn: Duration,
+    /// After it.
+    pub grace: Duration,
 }
 
 /// Bytes that must never be printed: `Debug` shows only the length.

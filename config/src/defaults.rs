@@ -26,6 +26,10 @@ pub const WEBHOOK_TIMEOUT: Duration = Duration::from_secs(2);
 pub const WEBHOOK_CACHE_FOR: Duration = Duration::from_secs(60);
 /// As many as a small application answers at once.
 pub const WEBHOOK_MAX_IN_FLIGHT: u32 = 64;
+/// Enough for a page to ask its server for a new token, twice.
+pub const EXPIRY_WARN: Duration = Duration::from_secs(60);
+/// A refresh that is late by a bad network is none that was forgotten.
+pub const EXPIRY_GRACE: Duration = Duration::from_secs(25);
 /// A channel that says nothing is for known users.
 pub const SUBSCRIBE: &str = "user != ''";
 /// Clients publish only where a rule says so.

@@ -2,7 +2,6 @@
 
 /// Fields by path inside `spec`; `[]` stands for any item of a list, `*` for any name of a map.
 const FIELDS: &[&str] = &[
-    "auth.expiry",
     "auth.revocation",
     "channels[].history",
     "channels[].presence",

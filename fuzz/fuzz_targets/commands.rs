@@ -34,6 +34,7 @@ fuzz_target!(|text: &str| {
             let data = std::str::from_utf8(&data).expect("text stays text");
             assert!(data.len() <= 6 * text.len(), "what is left is no longer than the message, but for its escapes");
         }
+        Some(Intent::Refresh(token)) => assert!(token.0.len() <= text.len()),
         Some(Intent::Ping) | None => {}
         Some(Intent::Echo { .. }) => unreachable!("no JSON command echoes"),
     }

@@ -1,11 +1,16 @@
 //! Issuers, identity, and what an endpoint makes of them.
 
+use std::time::Duration;
+
 use super::{Check, syntax};
-use crate::checked::{Auth, EndpointAuth, Origins};
+use crate::checked::{Auth, EndpointAuth, Expiry, Origins};
 use crate::defaults;
 use crate::expression::Scope;
 use crate::problem::Problem;
 use crate::raw;
+
+/// Longest warning and longest grace.
+const LONGEST_EXPIRY: Duration = Duration::from_secs(24 * 3600);
 
 impl Check<'_> {
     pub(super) fn auth(&mut self, auth: Option<&raw::Auth>) -> Option<Auth> {
@@ -22,7 +27,18 @@ impl Check<'_> {
         let user = self.expression("spec.auth.identity.user", text, &Scope::Identity);
         let tenant = identity.and_then(|identity| identity.tenant.as_ref());
         let tenant = self.optional("spec.auth.identity.tenant", tenant, &Scope::Identity);
-        Some(Auth { issuers, api_keys, webhook, user: user?, tenant: tenant? })
+        let expiry = self.expiry(auth.and_then(|auth| auth.expiry.as_ref()));
+        Some(Auth { issuers, api_keys, webhook, user: user?, tenant: tenant?, expiry })
+    }
+
+    fn expiry(&mut self, expiry: Option<&raw::Expiry>) -> Expiry {
+        let bounds = [Duration::ZERO, LONGEST_EXPIRY];
+        let warn = expiry.and_then(|expiry| expiry.warn.as_ref());
+        let grace = expiry.and_then(|expiry| expiry.grace.as_ref());
+        Expiry {
+            warn: self.duration("spec.auth.expiry.warn", warn, defaults::EXPIRY_WARN, bounds),
+            grace: self.duration("spec.auth.expiry.grace", grace, defaults::EXPIRY_GRACE, bounds),
+        }
     }
 
     /// `spec.auth` with an endpoint's overrides applied.

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 use super::api_key::{ApiKey, AuthWebhook};
 use super::issuer::Issuer;
 use super::token_place::TokenPlace;
+use super::units::DurationText;
 use crate::defaults;
 
 /// How clients prove who they are.
@@ -37,6 +38,9 @@ pub struct Auth {
     /// Who a token's bearer is.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub identity: Option<Identity>,
+    /// When connections whose token ends are told, and closed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expiry: Option<Expiry>,
     /// Origins of browsers that may connect, such as `https://app.example.com`. Empty: only pages of the gateway's own host.
     /// `*` is any, `null` that of files and sandboxes. Clients that send no Origin are always let in.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -67,4 +71,19 @@ pub struct Identity {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 1024))]
     pub tenant: Option<String>,
+}
+
+/// When connections whose token ends are told, and closed.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[schemars(inline)]
+pub struct Expiry {
+    /// So long before the end the client is told to refresh (`token_expiring`). At most 24h.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("default" = DurationText::of(defaults::EXPIRY_WARN)))]
+    pub warn: Option<DurationText>,
+    /// So long after the end a connection that did not refresh is closed with 4401. At most 24h.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("default" = DurationText::of(defaults::EXPIRY_GRACE)))]
+    pub grace: Option<DurationText>,
 }

@@ -20,7 +20,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 pub use api_key::{ApiKey, AuthWebhook};
-pub use auth::{Anonymous, Auth, Identity};
+pub use auth::{Anonymous, Auth, Expiry, Identity};
 pub use channel::Channel;
 pub use commands::{Command, CommandWebhook, OrElse, PublishTo, Reply, ReplyLatest};
 pub use delivery::{Delivery, Priority, RateText, SlowConsumer};

@@ -5,6 +5,8 @@ use std::sync::Arc;
 use rtgw_model::{ChannelName, ChannelPolicy, CommandId, Variant};
 use slab::Slab;
 
+use crate::access::Revision;
+
 /// Index of a channel in the shard.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(crate) struct ChannelIx(pub(crate) u32);
@@ -30,6 +32,8 @@ pub(crate) struct Waiter {
     pub(crate) generation: u32,
     pub(crate) id: Option<CommandId>,
     pub(crate) recovered: Option<bool>,
+    /// Nobody asked: the API subscribed it, and no command waits.
+    pub(crate) by_api: bool,
 }
 
 /// One channel.
@@ -41,6 +45,14 @@ pub(crate) struct Channel {
     /// The broker carries it.
     pub(crate) ready: bool,
     pub(crate) waiters: Vec<Waiter>,
+    /// The newest configuration known to give it this policy.
+    pub(crate) as_of: Revision,
+    /// The newest configuration that let a member in before the review under it came to the channel, if one did.
+    pub(crate) ahead: Revision,
+    /// Since which configuration its rule decides as it does: who was let in before has to be asked again.
+    pub(crate) decided: Revision,
+    /// No rule declares it any more: its members are about to leave.
+    pub(crate) undeclared: bool,
     /// Fan-outs that still name this entry; it stays while there are any.
     pub(crate) fanouts: u32,
     /// Publications may have to wait, or some do under a policy that is gone.
@@ -96,7 +108,9 @@ impl Channels {
     pub(crate) fn join(
         &mut self,
         name: &ChannelName,
-        policy: &Arc<ChannelPolicy>,
+        (policy, as_of): (&Arc<ChannelPolicy>, Revision),
+        // Granted by a configuration that the shard has not heard of.
+        early: bool,
         member: Member,
     ) -> (ChannelIx, u32, bool) {
         let channel = match self.by_name.get(name) {
@@ -108,6 +122,10 @@ impl Channels {
                     members: Vec::new(),
                     ready: false,
                     waiters: Vec::new(),
+                    as_of,
+                    ahead: Revision::NONE,
+                    decided: Revision::NONE,
+                    undeclared: false,
                     fanouts: 0,
                     shaped: false,
                     walked: false,
@@ -120,8 +138,20 @@ impl Channels {
         };
         let entry = self.get_mut(channel);
         let first = entry.present() == 0;
-        // The newest grant's policy holds for all: after a reload the rule may have moved.
-        entry.adopt(policy);
+        if first {
+            entry.adopt(policy);
+            (entry.as_of, entry.ahead) = (as_of, Revision::NONE);
+            (entry.decided, entry.undeclared) = (Revision::NONE, false);
+        } else if entry.policy.permission != policy.permission {
+            // Members of two configurations: those of the older one have to be asked.
+            entry.decided = entry.decided.max(entry.as_of.max(as_of));
+        } else if entry.policy.rule == policy.rule && entry.as_of <= as_of {
+            entry.adopt(policy);
+        }
+        if as_of > entry.as_of && (early || entry.policy.permission != policy.permission) {
+            entry.ahead = entry.ahead.max(as_of);
+        }
+        // Else the policy stays until the review comes to the channel: those who were there are counted under its rule.
         if entry.members.len() == entry.members.capacity() && entry.members.is_empty() {
             // Channels of one member are the most common kind: no spare room.
             entry.members.reserve_exact(1);
@@ -129,6 +159,16 @@ impl Channels {
         entry.members.push(member);
         let place = (entry.members.len() - 1) as u32;
         (channel, place, first)
+    }
+
+    /// The entry at a place of the slab, for walks that stop in between; places below [`Channels::places`].
+    pub(crate) fn at(&mut self, place: usize) -> Option<&mut Channel> {
+        self.entries.get_mut(place)
+    }
+
+    /// Places of the slab.
+    pub(crate) fn places(&self) -> usize {
+        self.entries.capacity()
     }
 
     /// Removes the member at `place`; returns whether it was the last. The entry of an empty channel goes unless a fan-out names it.

@@ -10,9 +10,10 @@ use rtgw_model::{
 use crate::channels::{Channel, Waiter};
 use crate::filter::{self, Filter};
 use crate::rate::Verdict;
-use crate::session::{Commands, InFlight};
+use crate::review::Standing;
+use crate::session::{Commands, Holding, InFlight};
 use crate::shard::Shard;
-use crate::{Answer, Ask, Effect, Grant, Question};
+use crate::{Answer, Grant, Question};
 use rtgw_model::{Close, CloseCode};
 
 /// What the answer to a subscribe repeats.
@@ -88,6 +89,7 @@ impl Shard {
                 self.subscribe(slot, now, InFlight::Subscribe { id, filters, recovered }, channel);
             }
             Intent::Unsubscribe { channel } => self.unsubscribe(slot, now, id, &channel),
+            Intent::Refresh(token) => self.refresh(slot, id, token),
             Intent::Narrow(lists) => self.narrow(slot, now, id, lists, true),
             Intent::Widen(lists) => self.narrow(slot, now, id, lists, false),
             Intent::Publish { channel, event, data, ephemeral } => {
@@ -101,33 +103,42 @@ impl Shard {
         }
     }
 
-    fn reply(&mut self, slot: u32, now: Now, id: Option<CommandId>, name: &'static str, event: Event) {
+    pub(crate) fn reply(
+        &mut self,
+        slot: u32,
+        now: Now,
+        id: Option<CommandId>,
+        name: &'static str,
+        event: Event,
+    ) {
         let endpoint = self.profile(slot).endpoint;
         self.counters.command(endpoint, name, "ok");
         self.say(slot, now, id, event);
     }
 
-    fn refuse(&mut self, slot: u32, now: Now, id: Option<CommandId>, name: &'static str, denied: Denied) {
+    pub(crate) fn refuse(
+        &mut self,
+        slot: u32,
+        now: Now,
+        id: Option<CommandId>,
+        name: &'static str,
+        denied: Denied,
+    ) {
         let endpoint = self.profile(slot).endpoint;
         self.counters.command(endpoint, name, denied.code.as_str());
         self.say(slot, now, id, Event::Error(denied));
     }
 
-    fn ask(&mut self, slot: u32, in_flight: InFlight, question: Question) {
-        let endpoint = self.profile(slot).endpoint;
+    pub(crate) fn ask(&mut self, slot: u32, in_flight: InFlight, question: Question) {
         let session = &mut self.sessions[slot as usize];
         match &mut session.commands {
-            Some(commands) => commands.in_flight = in_flight,
-            None => session.commands = Some(Box::new(Commands { in_flight, waiting: VecDeque::new() })),
+            Some(commands) => (commands.in_flight, commands.outdated) = (in_flight, false),
+            None => {
+                let waiting = VecDeque::new();
+                session.commands = Some(Box::new(Commands { in_flight, outdated: false, waiting }));
+            }
         }
-        let ask = Ask {
-            connection: ConnectionId { shard: self.settings.index, slot, generation: session.generation },
-            key: session.key,
-            endpoint,
-            principal: session.principal.clone(),
-            question,
-        };
-        self.effects.push(Effect::Ask(Box::new(ask)));
+        self.put(slot, question);
     }
 
     fn subscribe(&mut self, slot: u32, now: Now, in_flight: InFlight, channel: Box<str>) {
@@ -221,6 +232,9 @@ impl Shard {
 
     /// Takes the answer to the open question.
     pub(crate) fn answered(&mut self, now: Now, connection: ConnectionId, answer: Answer) {
+        if let Answer::Reauthorized(principal, review) = &answer {
+            return self.reviewed(now, connection, principal, review);
+        }
         if !self.open_session(connection) {
             return;
         }
@@ -229,13 +243,14 @@ impl Shard {
         let placeholder = InFlight::Publish { id: None };
         match (std::mem::replace(&mut commands.in_flight, placeholder), answer) {
             (InFlight::Subscribe { id, filters, recovered }, Answer::Subscribe(Ok(grant))) => {
-                if self.granted(slot, now, Waiting { id, recovered }, &filters, &grant) {
+                if self.granted(slot, now, Waiting { id, recovered }, filters, &grant) {
                     return;
                 }
             }
             (InFlight::Subscribe { id, .. }, Answer::Subscribe(Err(denied))) => {
                 self.refuse(slot, now, id, "subscribe", denied);
             }
+            (InFlight::Refresh { id }, Answer::Refreshed(answer)) => self.refreshed(slot, now, id, answer),
             (InFlight::Publish { id }, Answer::Published(Ok((channel, given)))) => {
                 self.reply(slot, now, id, "publish", Event::Published { channel, id: given, offset: None });
             }
@@ -259,17 +274,42 @@ impl Shard {
         self.proceed(slot, now);
     }
 
-    /// Subscribes; true while the broker has still to say that it carries the channel.
-    fn granted(&mut self, slot: u32, now: Now, asked: Waiting, filters: &FilterLists, grant: &Grant) -> bool {
+    /// Subscribes; true while another answer is waited for.
+    fn granted(&mut self, slot: u32, now: Now, asked: Waiting, filters: FilterLists, grant: &Grant) -> bool {
         let Waiting { id, recovered } = asked;
-        let filter = match Filter::explicit(filters, grant.policy()) {
+        let commands = self.sessions[slot as usize].commands.as_ref();
+        let outdated = commands.is_some_and(|commands| commands.outdated);
+        let (policy, granted) = match self.standing(grant) {
+            Standing::Holds(policy, granted) if !outdated => (policy, granted),
+            Standing::Holds(..) | Standing::Outdated(_) => {
+                // Granted to who it was, or by a rule that decides otherwise by now.
+                let again = Question::Subscribe(grant.channel().as_str().into());
+                self.ask(slot, InFlight::Subscribe { id, filters, recovered }, again);
+                return true;
+            }
+            Standing::Undeclared => {
+                let denied = Denied::new(ErrorCode::UnknownChannel, "no channel of that name is declared");
+                self.refuse(slot, now, id, "subscribe", denied);
+                return false;
+            }
+        };
+        let filter = match Filter::explicit(&filters, &policy) {
             Ok(filter) => filter,
             Err(denied) => {
                 self.refuse(slot, now, id, "subscribe", denied);
                 return false;
             }
         };
-        let channel = self.join(slot, grant, false, filter);
+        let known = self.channels.find(grant.channel().as_str());
+        if let Some(at) = known.and_then(|known| self.sessions[slot as usize].subscription(known)) {
+            // The API was quicker.
+            self.set_filter(slot, at, filter, false);
+            let event = Event::Subscribed { channel: grant.channel().clone(), position: None, recovered };
+            self.reply(slot, now, id, "subscribe", event);
+            return false;
+        }
+        let holding = Holding { granted, auto: false, by_api: false, filter };
+        let channel = self.join(slot, grant, &policy, holding);
         let generation = self.sessions[slot as usize].generation;
         let entry = self.channels.get_mut(channel);
         if entry.ready {
@@ -277,7 +317,7 @@ impl Shard {
             self.reply(slot, now, id, "subscribe", event);
             return false;
         }
-        entry.waiters.push(Waiter { slot, generation, id, recovered });
+        entry.waiters.push(Waiter { slot, generation, id, recovered, by_api: false });
         if let Some(commands) = &mut self.sessions[slot as usize].commands {
             commands.in_flight = InFlight::Ready(grant.channel().clone());
         }
@@ -289,8 +329,12 @@ impl Shard {
         let Some(known) = self.channels.find(channel.as_str()) else { return };
         let entry = self.channels.get_mut(known);
         entry.ready = true;
-        for Waiter { slot, generation, id, recovered } in std::mem::take(&mut entry.waiters) {
+        for Waiter { slot, generation, id, recovered, by_api } in std::mem::take(&mut entry.waiters) {
             let connection = ConnectionId { shard: self.settings.index, slot, generation };
+            if by_api {
+                self.ready_by_api(now, connection, channel);
+                continue;
+            }
             let waits = |shard: &Self| {
                 let commands = shard.sessions[slot as usize].commands.as_ref();
                 commands.is_some_and(
@@ -306,7 +350,7 @@ impl Shard {
     }
 
     /// The open question is settled: carries out what waits, up to the next question.
-    fn proceed(&mut self, slot: u32, now: Now) {
+    pub(crate) fn proceed(&mut self, slot: u32, now: Now) {
         let Some(mut commands) = self.sessions[slot as usize].commands.take() else { return };
         while let Some(request) = commands.waiting.pop_front() {
             self.execute(slot, now, request);

@@ -15,7 +15,9 @@ pub struct Counters {
     pub subscriptions: Vec<u64>,
     /// Channels with a member in this shard, by rule.
     pub channels: Vec<u64>,
-    /// Publications put into outboxes, by `endpoint * rules + rule`.
+    /// Numbers of rules given out when the shard last heard: the width of [`Counters::deliveries`].
+    pub rules: usize,
+    /// Publications put into outboxes, by `endpoint * rules + rule`; see [`Counters::delivered`].
     pub deliveries: Vec<u64>,
     /// From hearing a publication to having written it, by rule; see [`crate::Shard::written`].
     pub fan_out: Vec<Histogram>,
@@ -45,11 +47,38 @@ impl Counters {
             closing: vec![0; endpoints],
             subscriptions: vec![0; rules],
             channels: vec![0; rules],
+            rules,
             deliveries: vec![0; endpoints * rules],
             fan_out: vec![Histogram::default(); rules],
             superseded: vec![0; rules],
             ..Self::default()
         }
+    }
+
+    /// Publications put into outboxes, as `(endpoint, rule, count)`, without those of nothing.
+    pub fn delivered(&self) -> impl Iterator<Item = (EndpointIx, RuleIx, u64)> {
+        let width = self.rules.max(1);
+        let number = |index: usize| u16::try_from(index).unwrap_or(u16::MAX);
+        self.deliveries
+            .iter()
+            .enumerate()
+            .filter(|(_, count)| **count > 0)
+            .map(move |(at, count)| (EndpointIx(number(at / width)), RuleIx(number(at % width)), *count))
+    }
+
+    /// Makes room for what a reload brought; nothing is forgotten.
+    pub(crate) fn grow(&mut self, endpoints: usize, rules: usize) {
+        let mut deliveries = vec![0; endpoints * rules];
+        for (endpoint, rule, count) in self.delivered() {
+            deliveries[usize::from(endpoint.0) * rules + usize::from(rule.0)] = count;
+        }
+        self.deliveries = deliveries;
+        self.rules = rules;
+        self.connections.resize(endpoints, 0);
+        self.closing.resize(endpoints, 0);
+        self.subscriptions.resize(rules, 0);
+        self.channels.resize(rules, 0);
+        self.fan_out.resize_with(rules, Histogram::default);
     }
 
     pub(crate) fn command(&mut self, endpoint: EndpointIx, name: &'static str, result: &'static str) {
@@ -72,5 +101,21 @@ impl Counters {
 
     pub(crate) fn gap(&mut self, rule: RuleIx, reason: &'static str) {
         *self.gaps.entry((rule.0, reason)).or_default() += 1;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn growing_forgets_nothing() {
+        let mut counters = Counters::new(2, 2);
+        counters.deliveries = vec![1, 0, 3, 4];
+        counters.connections = vec![5, 6];
+        counters.grow(3, 5);
+        let delivered: Vec<_> = counters.delivered().map(|(e, r, count)| (e.0, r.0, count)).collect();
+        assert_eq!(delivered, [(0, 0, 1), (1, 0, 3), (1, 1, 4)]);
+        assert_eq!((counters.connections, counters.channels.len()), (vec![5, 6, 0], 5));
     }
 }

@@ -4,13 +4,14 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use rtgw_model::{
-    ChannelName, CommandId, CommandName, ConnectionId, ConnectionKey, EndpointIx, Principal, RuleIx,
+    ChannelName, CommandId, CommandName, ConnectionId, ConnectionKey, EndpointIx, Principal, RuleIx, Token,
 };
 
 /// A wish of the shard, drained after each turn in order.
 #[derive(Debug)]
 pub enum Effect {
-    /// A question that needs waiting; answered by [`crate::Input::Answered`]. At most one per connection is open.
+    /// A question that needs waiting; answered by [`crate::Input::Answered`]. At most one
+    /// per connection is open, and beside it one [`Question::Reauthorize`].
     Ask(Box<Ask>),
     /// This shard has its first subscriber of the channel; answered by [`crate::Input::Ready`].
     Want(ChannelName, RuleIx),
@@ -40,6 +41,15 @@ pub struct Ask {
 pub enum Question {
     /// May it hear this channel (unchecked name)?
     Subscribe(Box<str>),
+    /// Is this token good for this connection? And if so, which of these channels may its bearer hear?
+    Refresh {
+        /// Unchecked.
+        token: Token,
+        /// What the connection hears.
+        held: Box<[ChannelName]>,
+    },
+    /// Which of these channels may it still hear? No command of the client: it is asked beside the open question.
+    Reauthorize(Box<[ChannelName]>),
     /// May it publish, and if so do.
     Publish {
         /// Unchecked name.

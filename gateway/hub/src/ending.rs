@@ -34,7 +34,7 @@ impl Shard {
         session.commands = None;
         session.narrowing = None;
         let generation = session.generation;
-        self.wheel.insert(deadline, slot, generation);
+        session.look = self.wheel.insert(deadline, slot, generation);
         self.counters.connections[usize::from(endpoint.0)] -= 1;
         self.counters.closing[usize::from(endpoint.0)] += 1;
         self.counters.close(endpoint, close.code.code(), close.why);

@@ -2,6 +2,7 @@
 
 use rtgw_model::{Close, CloseCode, CloseReason, ConnectionId, Millis, Now};
 
+use crate::expiry::Looked;
 use crate::session::{Life, Profile};
 use crate::shard::Shard;
 
@@ -16,9 +17,9 @@ impl Shard {
         }
         let mut due = Vec::new();
         self.wheel.expire(now.at, &mut due);
-        for (slot, generation) in due {
+        for (slot, generation, tick) in due {
             let connection = ConnectionId { shard: self.settings.index, slot, generation };
-            if self.is_current(connection) {
+            if self.is_current(connection) && self.sessions[slot as usize].look == tick {
                 self.look(slot, now);
             }
         }
@@ -55,15 +56,17 @@ impl Shard {
             let close = Close::new(CloseCode::TimedOut, "idle").because(CloseReason::Idle);
             return self.close(slot, now, &close);
         }
+        let Looked::Until(credential_due) = self.look_at_credential(slot, now) else { return };
+        let session = &mut self.sessions[slot as usize];
         // A little early rather than looked at twice: silence is counted from the last answer, which came just after the last ping.
         let interval = u64::from(heartbeat.interval_ms);
         if !session.pinged && now.at.plus(interval / 8) >= heartbeat_due {
             session.pinged = true;
             self.outboxes.push_control(slot, self.encoder.ping(variant));
         }
-        let session = &self.sessions[slot as usize];
+        let session = &mut self.sessions[slot as usize];
         let silence_due = if session.pinged { timeout_due.min(now.at.plus(interval)) } else { heartbeat_due };
-        let next = idle_due.map_or(silence_due, |idle| idle.min(silence_due));
-        self.wheel.insert(next, slot, session.generation);
+        let next = idle_due.map_or(silence_due, |idle| idle.min(silence_due)).min(credential_due);
+        session.look = self.wheel.insert(next, slot, session.generation);
     }
 }

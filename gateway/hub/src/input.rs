@@ -3,11 +3,12 @@
 use std::sync::Arc;
 
 use rtgw_model::{
-    Admission, ChannelName, Close, ConnectionId, Denied, Event, GapReason, Outgoing, PublicationId,
-    Rejection, Request, RuleIx,
+    Admission, ChannelName, Close, ConnectionId, Denied, Event, GapReason, Outgoing, Principal,
+    PublicationId, Rejection, Request, RuleIx,
 };
 
-use crate::Grant;
+use crate::access::{Lookup, Review};
+use crate::{Control, Grant};
 
 /// A new connection with the grants of its auto-subscriptions.
 #[derive(Clone, Debug)]
@@ -19,7 +20,6 @@ pub struct Opening {
 }
 
 /// One event in a shard's life. Inputs about a connection that has gone are ignored.
-#[derive(Debug)]
 pub enum Input {
     /// A decoded message of a client.
     Received(ConnectionId, Result<Request, Rejection>),
@@ -39,6 +39,11 @@ pub enum Input {
     Gap(GapScope, GapReason),
     /// The broker carries the channel from now on; answers [`crate::Effect::Want`].
     Ready(ChannelName),
+    /// Another configuration runs: channels take its policies, and who was let in by a rule that decides otherwise now is asked again.
+    /// Whoever answers questions must have the configuration before the shards.
+    Reconfigured(Arc<dyn Lookup>),
+    /// An order of the application for many connections.
+    Control(Control),
     /// Close up to `count` connections with 1012, each told to come back after a random part of `spread_ms`.
     Evict {
         /// How many.
@@ -53,6 +58,10 @@ pub enum Input {
 pub enum Answer {
     /// To `Subscribe`.
     Subscribe(Result<Grant, Denied>),
+    /// To `Refresh`: the new identity and what it may hear.
+    Refreshed(Result<(Arc<Principal>, Review), Denied>),
+    /// To `Reauthorize`: whom was asked about, and what it may hear.
+    Reauthorized(Arc<Principal>, Review),
     /// To `Publish`: the channel it went to and its id.
     Published(Result<(ChannelName, Option<PublicationId>), Denied>),
     /// To `Command`: what is said.

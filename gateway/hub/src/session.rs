@@ -6,11 +6,13 @@ use std::sync::Arc;
 
 use rtgw_model::{
     Admission, ChannelName, CommandId, CommandName, ConnectionKey, EndpointIx, FilterLists, Heartbeat,
-    InboundRate, Millis, OutboxLimits, Principal, Rejection, Request, Variant,
+    InboundRate, Millis, Now, OutboxLimits, Principal, Rejection, Request, Variant,
 };
 use slab::Slab;
 
+use crate::access::Revision;
 use crate::channels::ChannelIx;
+use crate::expiry::Ends;
 use crate::filter::Filter;
 use crate::rate::Bucket;
 
@@ -69,6 +71,19 @@ pub(crate) struct Subscription {
     pub(crate) place: u32,
     /// Made by the endpoint: `subscribe` without a channel narrows it.
     pub(crate) auto: bool,
+    /// The application's will, whatever the rule says.
+    pub(crate) by_api: bool,
+    /// The newest configuration whose rules are known to allow it to who the session is now.
+    pub(crate) granted: Revision,
+    pub(crate) filter: Option<Box<Filter>>,
+}
+
+/// What a new subscription is besides its place.
+#[derive(Debug)]
+pub(crate) struct Holding {
+    pub(crate) granted: Revision,
+    pub(crate) auto: bool,
+    pub(crate) by_api: bool,
     pub(crate) filter: Option<Box<Filter>>,
 }
 
@@ -79,6 +94,8 @@ pub(crate) enum InFlight {
     Subscribe { id: Option<CommandId>, filters: FilterLists, recovered: Option<bool> },
     /// It may; the broker does not carry the channel yet.
     Ready(ChannelName),
+    /// May it go on under another token?
+    Refresh { id: Option<CommandId> },
     /// May it publish, and under which id?
     Publish { id: Option<CommandId> },
     /// What does a command of the manifest answer?
@@ -89,6 +106,8 @@ pub(crate) enum InFlight {
 #[derive(Debug)]
 pub(crate) struct Commands {
     pub(crate) in_flight: InFlight,
+    /// The session is another since the question was asked: a yes is not for who it is now.
+    pub(crate) outdated: bool,
     pub(crate) waiting: VecDeque<Result<Request, Rejection>>,
 }
 
@@ -104,6 +123,14 @@ pub(crate) struct Session {
     pub(crate) paused: bool,
     /// A ping went out after `heard` and nothing came since.
     pub(crate) pinged: bool,
+    /// It was told that its credential ends.
+    pub(crate) warned: bool,
+    /// It is asked again what it may hear, or waits for that.
+    pub(crate) reviewed: bool,
+    /// When its credential ends.
+    pub(crate) ends: Ends,
+    /// The tick of its entry in the wheel; other entries of its are out of date.
+    pub(crate) look: u32,
     pub(crate) heard: Millis,
     pub(crate) spoke: Millis,
     pub(crate) bucket: Bucket,
@@ -120,7 +147,7 @@ impl Session {
         admission: &Admission,
         profile: u16,
         generation: u32,
-        now: Millis,
+        now: Now,
         rate: Option<InboundRate>,
     ) -> Self {
         Self {
@@ -131,8 +158,12 @@ impl Session {
             life: Life::Open,
             paused: false,
             pinged: false,
-            heard: now,
-            spoke: now,
+            warned: false,
+            reviewed: false,
+            ends: Ends::of(admission.principal.expires, now),
+            look: 0,
+            heard: now.at,
+            spoke: now.at,
             bucket: Bucket::full(rate),
             reached: 0,
             sequence: 0,
@@ -150,6 +181,8 @@ impl Session {
         self.subscriptions.iter().position(|held| held.channel == channel)
     }
 }
+
+const _: () = assert!(size_of::<Subscription>() <= 24, "a subscription is paid by every idle connection");
 
 /// Notes that a subscription's place in its channel's list is another now.
 pub(crate) fn replace(sessions: &mut Slab<Session>, slot: u32, channel: ChannelIx, place: u32) {

@@ -3,14 +3,20 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use rtgw_model::{ConnectionId, Encoder, Event, Message, Micros, Millis, Now, RuleIx};
+use rtgw_model::{
+    ChannelPolicy, ConnectionId, Encoder, Event, Expiry, Message, Micros, Millis, Now, RuleIx,
+    UnsubscribeReason,
+};
 use slab::Slab;
 
+use crate::access::Revision;
 use crate::channels::{ChannelIx, Channels, Member};
+use crate::control::Controls;
 use crate::counters::Counters;
 use crate::fanout::Fanouts;
 use crate::outbox::{Frame, Outboxes, Overflow};
-use crate::session::{Profile, Session, Subscription, WAITING_COMMANDS, replace};
+use crate::review::{Reviews, Standing};
+use crate::session::{Holding, Profile, Session, Subscription, WAITING_COMMANDS, replace};
 use crate::shaping::Shapers;
 use crate::wheel::Wheel;
 use crate::{Effect, Fill, Grant, Input, Opening};
@@ -27,6 +33,8 @@ pub struct ShardSettings {
     pub endpoints: usize,
     /// Number of channel rules, for the counters.
     pub rules: usize,
+    /// When holders of ending credentials are told and closed.
+    pub expiry: Expiry,
     /// Seed of heartbeat phases and eviction delays.
     pub seed: u64,
 }
@@ -38,6 +46,15 @@ pub struct TurnBudget {
     pub connections: usize,
     /// Frames put into outboxes.
     pub deliveries: usize,
+}
+
+/// What one turn of the loop may do of what concerns many connections.
+#[derive(Clone, Copy, Debug)]
+pub struct SweepBudget {
+    /// Sessions or channels looked at, by the orders and again by the reviews; a look at a session may read its claims.
+    pub steps: usize,
+    /// Reviews of sessions that may be open at a time: a hundred thousand members must not become as many tasks at once.
+    pub reviews: usize,
 }
 
 /// One I/O shard's state.
@@ -60,6 +77,8 @@ pub struct Shard {
     pub(crate) evict_from: usize,
     /// When the process last went on after it had stood still.
     pub(crate) woke: Option<Millis>,
+    pub(crate) reviews: Reviews,
+    pub(crate) controls: Controls,
 }
 
 impl Shard {
@@ -81,6 +100,8 @@ impl Shard {
             random: fastrand::Rng::with_seed(settings.seed),
             evict_from: 0,
             woke: None,
+            reviews: Reviews::default(),
+            controls: Controls::default(),
         }
     }
 
@@ -97,16 +118,20 @@ impl Shard {
             self.generations.push(0);
         }
         let generation = self.generations[slot];
-        let session = Session::new(&admission, profile_ix as u16, generation, now.at, profile.rate);
+        let session = Session::new(&admission, profile_ix as u16, generation, now, profile.rate);
+        let ends = session.ends;
         self.sessions.insert(session);
         let slot = slot as u32;
         self.outboxes.open(slot);
+        self.grow(usize::from(profile.endpoint.0) + 1, 0);
         self.counters.connections[usize::from(profile.endpoint.0)] += 1;
         // The first heartbeat falls anywhere in its interval, so that a reconnect storm does not become a heartbeat storm.
         let interval = u64::from(profile.heartbeat.interval_ms);
         let first = interval / 2 + self.random.u64(0..=interval / 2);
         let idle = Some(profile.heartbeat.idle_ms).filter(|idle| *idle > 0).map_or(first, u64::from);
-        self.wheel.insert(now.at.plus(first.min(idle)), slot, generation);
+        let first = now.at.plus(first.min(idle));
+        let first = self.warning(ends).map_or(first, |warning| warning.min(first));
+        self.sessions[slot as usize].look = self.wheel.insert(first, slot, generation);
         if let Some(greeting) = admission.greeting {
             self.say(slot, now, None, Event::Greeting(greeting));
         }
@@ -115,10 +140,27 @@ impl Shard {
             let session = &self.sessions[slot as usize];
             // Two templates may give one name.
             if held.is_none_or(|held| session.subscription(held).is_none()) {
-                self.join(slot, grant, true, None);
+                self.subscribe_automatically(slot, now, grant);
             }
         }
-        ConnectionId { shard: self.settings.index, slot, generation }
+        let connection = ConnectionId { shard: self.settings.index, slot, generation };
+        self.review_later(connection);
+        connection
+    }
+
+    fn subscribe_automatically(&mut self, slot: u32, now: Now, grant: &Grant) {
+        let (policy, granted) = match self.standing(grant) {
+            Standing::Holds(policy, granted) => (policy, granted),
+            // Admitted before a reload, adopted after it: asked again at once.
+            Standing::Outdated(policy) => (policy, Revision::NONE),
+            Standing::Undeclared => {
+                let reason = Some(UnsubscribeReason::PermissionChanged);
+                let event = Event::Unsubscribed { channel: grant.channel().clone(), reason };
+                return self.say(slot, now, None, event);
+            }
+        };
+        let holding = Holding { granted, auto: true, by_api: grant.by_api(), filter: None };
+        self.join(slot, grant, &policy, holding);
     }
 
     /// Takes one input.
@@ -143,8 +185,17 @@ impl Shard {
             Input::Publication(outgoing) => self.enqueue_publication(now, outgoing),
             Input::Gap(scope, reason) => self.enqueue_gap(&scope, reason, now),
             Input::Ready(channel) => self.ready(now, &channel),
+            Input::Reconfigured(lookup) => self.reconfigure(lookup),
+            Input::Control(control) => self.enqueue_control(control),
             Input::Evict { count, spread_ms } => self.evict(now, count, spread_ms),
         }
+    }
+
+    /// Goes on with what concerns many connections, bounded per turn: orders of the application, reviews after a reload. True when
+    /// there is more to do at once.
+    pub fn sweep(&mut self, now: Now, budget: SweepBudget) -> bool {
+        // Both, whatever the first says.
+        self.control(now, budget) | self.review(now, budget)
     }
 
     /// The next connection with bytes to write, each once; call until `None` after every turn. A socket that dies while it is written
@@ -313,18 +364,30 @@ impl Shard {
         }
     }
 
-    /// Makes a subscription. The channel may not be carried yet.
+    /// Makes room in the counters for so many endpoints and rules.
+    pub(crate) fn grow(&mut self, endpoints: usize, rules: usize) {
+        if endpoints > self.settings.endpoints || rules > self.settings.rules {
+            self.settings.endpoints = endpoints.max(self.settings.endpoints);
+            self.settings.rules = rules.max(self.settings.rules);
+            self.counters.grow(self.settings.endpoints, self.settings.rules);
+        }
+    }
+
+    /// Makes a subscription under `policy`, the grant's or a newer one of its channel. The channel may not be carried yet.
     pub(crate) fn join(
         &mut self,
         slot: u32,
         grant: &Grant,
-        auto: bool,
-        filter: Option<Box<crate::filter::Filter>>,
+        policy: &Arc<ChannelPolicy>,
+        holding: Holding,
     ) -> ChannelIx {
+        let Holding { granted, auto, by_api, filter } = holding;
         let variant = self.profile(slot).variant;
         let member = Member { slot, variant, filtered: filter.is_some() };
-        let (channel, place, first) = self.channels.join(grant.channel(), grant.policy(), member);
-        let rule = grant.policy().rule;
+        let (as_of, early) = (granted.max(self.revision()), granted > self.revision());
+        let (channel, place, first) = self.channels.join(grant.channel(), (policy, as_of), early, member);
+        let rule = self.channels.get(channel).policy.rule;
+        self.grow(0, usize::from(rule.0) + 1);
         if first {
             self.effects.push(Effect::Want(grant.channel().clone(), rule));
         }
@@ -333,11 +396,11 @@ impl Shard {
         if held.len() == held.capacity() && held.len() < 4 {
             held.reserve_exact(1);
         }
-        held.push(Subscription { channel, place, auto, filter });
+        held.push(Subscription { channel, place, auto, by_api, granted, filter });
         channel
     }
 
-    fn count_subscription(&mut self, rule: RuleIx, change: i64) {
+    pub(crate) fn count_subscription(&mut self, rule: RuleIx, change: i64) {
         if let Some(count) = self.counters.subscriptions.get_mut(usize::from(rule.0)) {
             *count = count.saturating_add_signed(change);
         }

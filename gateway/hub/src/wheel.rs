@@ -24,23 +24,31 @@ impl Wheel {
         Self { slots: vec![Vec::new(); SLOTS], occupied: [0; SLOTS / 64], next: 0 }
     }
 
-    /// Has `slot` of this `generation` looked at when `due` has passed, or earlier when that is far away.
-    pub(crate) fn insert(&mut self, due: Millis, slot: u32, generation: u32) {
-        let tick = (due.0 / TICK_MS + 1).clamp(self.next, self.next + SLOTS as u64 - 1);
+    /// Has `slot` of this `generation` looked at when `due` has passed, or earlier when that is far away. Returns the tick at which
+    /// that will be, by which the newest of several entries of a slot can be told.
+    pub(crate) fn insert(&mut self, due: Millis, slot: u32, generation: u32) -> u32 {
+        let tick = self.tick(due);
         let at = (tick % SLOTS as u64) as usize;
         self.slots[at].push((slot, generation));
         self.occupied[at / 64] |= 1 << (at % 64);
+        tick as u32
     }
 
-    /// Moves the entries due at `now` into `due`.
-    pub(crate) fn expire(&mut self, now: Millis, due: &mut Vec<(u32, u32)>) {
+    /// The tick that an entry due at `due` would get now.
+    pub(crate) fn tick(&self, due: Millis) -> u64 {
+        (due.0 / TICK_MS + 1).clamp(self.next, self.next + SLOTS as u64 - 1)
+    }
+
+    /// Moves the entries due at `now` into `due`, as (slot, generation, tick).
+    pub(crate) fn expire(&mut self, now: Millis, due: &mut Vec<(u32, u32, u32)>) {
         let current = now.0 / TICK_MS;
         while self.next <= current {
             match self.next_occupied() {
                 Some(tick) if tick <= current => {
                     let at = (tick % SLOTS as u64) as usize;
                     // Its room goes too: kept, the wheel would come to hold room for a full turn of every connection.
-                    due.append(&mut std::mem::take(&mut self.slots[at]));
+                    let entries = std::mem::take(&mut self.slots[at]).into_iter();
+                    due.extend(entries.map(|(slot, generation)| (slot, generation, tick as u32)));
                     self.occupied[at / 64] &= !(1 << (at % 64));
                     self.next = tick + 1;
                 }
@@ -83,7 +91,7 @@ mod tests {
     fn fired(wheel: &mut Wheel, now: u64) -> Vec<u32> {
         let mut due = Vec::new();
         wheel.expire(Millis(now), &mut due);
-        let mut slots: Vec<u32> = due.into_iter().map(|(slot, _)| slot).collect();
+        let mut slots: Vec<u32> = due.into_iter().map(|(slot, ..)| slot).collect();
         slots.sort_unstable();
         slots
     }

@@ -12,9 +12,11 @@ use lines::{Lines, VARIANTS};
 use rtgw_hub::access::{Action, Asker, Rules, Verdict, ask};
 use rtgw_hub::{Fill, Input, Opening, Shard, ShardSettings, TurnBudget};
 use rtgw_model::{
-    Admission, ChannelName, ChannelPolicy, ConnectionId, ConnectionKey, EndpointIx, Heartbeat, Micros,
-    Millis, Now, OutboxLimits, Outgoing, Principal, Publication, RuleIx, Timestamp, Variant,
+    Admission, ChannelName, ChannelPolicy, ConnectionId, ConnectionKey, EndpointIx, Expiry, Heartbeat,
+    Micros, Millis, Now, OutboxLimits, Outgoing, Principal, Publication, RuleIx, Timestamp, Variant,
 };
+
+const EXPIRY: Expiry = Expiry { warn_ms: 60_000, grace_ms: 25_000 };
 
 struct Open(Arc<ChannelPolicy>);
 
@@ -28,6 +30,7 @@ fn open(shard: &mut Shard, outbox: OutboxLimits) -> ConnectionId {
     let policy = ChannelPolicy {
         rule: RuleIx(0),
         pattern: "a".into(),
+        permission: 0,
         filters: Box::default(),
         delivery: Default::default(),
     };
@@ -96,7 +99,7 @@ fn flush(shard: &mut Shard, stuck: ConnectionId) -> Vec<(ConnectionId, String)> 
 }
 
 fn messages_until_closed(outbox: OutboxLimits) -> (u64, u64) {
-    let settings = ShardSettings { index: 0, endpoints: 1, rules: 1, seed: 1 };
+    let settings = ShardSettings { index: 0, endpoints: 1, rules: 1, expiry: EXPIRY, seed: 1 };
     let mut shard = Shard::new(settings, Arc::new(Lines));
     let stuck = open(&mut shard, outbox);
     let healthy = open(&mut shard, outbox);
@@ -129,7 +132,7 @@ fn the_bound_in_messages_is_exact() {
 
 #[test]
 fn what_a_slow_reader_lost_is_counted() {
-    let settings = ShardSettings { index: 0, endpoints: 1, rules: 1, seed: 1 };
+    let settings = ShardSettings { index: 0, endpoints: 1, rules: 1, expiry: EXPIRY, seed: 1 };
     let mut shard = Shard::new(settings, Arc::new(Lines));
     let stuck = open(&mut shard, OutboxLimits { bytes: 1_000_000, messages: 5 });
     for number in 1..=7 {
@@ -150,7 +153,7 @@ fn what_a_slow_reader_lost_is_counted() {
 /// Publishes more than the cork buffer holds, and lets the socket of one of two connections die at its first write; its end is told
 /// when `told` says: under the walk over the dirty connections or behind it.
 fn dies_inside_a_large_turn(under_the_walk: bool) {
-    let settings = ShardSettings { index: 0, endpoints: 1, rules: 1, seed: 1 };
+    let settings = ShardSettings { index: 0, endpoints: 1, rules: 1, expiry: EXPIRY, seed: 1 };
     let mut shard = Shard::new(settings, Arc::new(Lines));
     let outbox = OutboxLimits { bytes: 1_000_000, messages: 10_000 };
     let dies = open(&mut shard, outbox);
@@ -196,7 +199,7 @@ fn a_socket_that_dies_inside_a_large_turn_takes_nobody_with_it() {
 
 #[test]
 fn what_a_closing_connection_never_read_is_counted() {
-    let settings = ShardSettings { index: 0, endpoints: 1, rules: 1, seed: 1 };
+    let settings = ShardSettings { index: 0, endpoints: 1, rules: 1, expiry: EXPIRY, seed: 1 };
     let mut shard = Shard::new(settings, Arc::new(Lines));
     let stuck = open(&mut shard, OutboxLimits { bytes: 1_000_000, messages: 5 });
     for number in 1..=3 {

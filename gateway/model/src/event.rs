@@ -73,6 +73,16 @@ pub enum Event {
         /// Why.
         reason: GapReason,
     },
+    /// The connection goes on under a newer credential.
+    Refreshed {
+        /// When that ends; `None` where it does not.
+        expires_at: Option<Timestamp>,
+    },
+    /// The credential ends soon: a client that does not refresh is closed.
+    TokenExpiring {
+        /// Milliseconds until then.
+        in_ms: u64,
+    },
     /// The connection should be made anew after this delay.
     Reconnect {
         /// Milliseconds.

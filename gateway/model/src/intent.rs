@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 
-use crate::{CommandName, Denied, FilterLists};
+use crate::{CommandName, Denied, FilterLists, Token};
 
 /// The client's own id of a command: the raw JSON of the member `id` (a string or number of at most 128 bytes),
 /// echoed as it came.
@@ -67,6 +67,8 @@ pub enum Intent {
         /// Its arguments as raw JSON: the member `data`, or the message without what is not data.
         data: Bytes,
     },
+    /// Go on under a newer token of the same identity.
+    Refresh(Token),
     /// `protocol: Echo`: send the same message back.
     Echo {
         /// Binary or text.
@@ -85,6 +87,7 @@ impl Intent {
             Self::Ping => "ping",
             Self::Publish { .. } => "publish",
             Self::Command { name, .. } => name.as_str(),
+            Self::Refresh(_) => "refresh",
             Self::Echo { .. } => "echo",
         }
     }

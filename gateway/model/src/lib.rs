@@ -10,6 +10,7 @@ mod connection;
 mod encoder;
 mod error;
 mod event;
+mod expiry;
 mod filter;
 mod histogram;
 mod intent;
@@ -18,6 +19,7 @@ mod policy;
 mod principal;
 mod publication;
 mod time;
+mod token;
 
 pub use admission::{Admission, Heartbeat, InboundRate, OutboxLimits};
 pub use channel::{
@@ -30,6 +32,7 @@ pub use connection::{ConnectionId, ConnectionKey};
 pub use encoder::{Encoder, Variant};
 pub use error::{Denied, ErrorCode};
 pub use event::{Event, GapReason, Message, UnsubscribeReason};
+pub use expiry::Expiry;
 pub use filter::{FILTER_LISTS, FILTER_VALUE_BYTES, FILTER_VALUES, FilterLists, ListName};
 pub use histogram::{Bounds, CLASSES, Histogram};
 pub use intent::{CommandId, Intent, Rejection, Request};
@@ -38,3 +41,4 @@ pub use policy::{ChannelPolicy, DeliveryPolicy, EndpointIx, Priority, RuleIx, Th
 pub use principal::Principal;
 pub use publication::{CHANNELS, EVENT_BYTES, Position, Publication, PublicationId, TAG_BYTES, TAGS, Tags};
 pub use time::{Micros, Millis, Now, Timestamp};
+pub use token::Token;

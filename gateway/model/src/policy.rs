@@ -2,12 +2,13 @@
 
 use std::sync::Arc;
 
-/// Index of a channel rule in the running configuration; labels metrics by pattern.
+/// Number of a channel rule's pattern; labels metrics by pattern. Stable for the life of the process: a reload adds numbers and
+/// never gives one to another pattern.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct RuleIx(pub u16);
 
-/// Index of an endpoint in the running configuration; labels metrics.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+/// Number of an endpoint's name; labels metrics. Stable for the life of the process, as [`RuleIx`] is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct EndpointIx(pub u16);
 
 /// The part of a channel rule that delivery needs; one per rule, shared by its channels.
@@ -17,6 +18,9 @@ pub struct ChannelPolicy {
     pub rule: RuleIx,
     /// The rule's pattern as the manifest writes it.
     pub pattern: Arc<str>,
+    /// Tells what decides who may hear the channel: under an equal value everyone who was let in still may, under another all are
+    /// asked again.
+    pub permission: u64,
     /// Filter lists that subscribers may name, each with the tag it asks.
     pub filters: Box<[(Box<str>, Box<str>)]>,
     /// What happens to publications on their way.

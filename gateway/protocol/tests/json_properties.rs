@@ -101,7 +101,7 @@ fn check(text: &str) -> Result<(), TestCaseError> {
                     let data: Box<RawValue> = serde_json::from_slice(&data).unwrap();
                     prop_assert!(data.get().len() <= text.len() * 6);
                 }
-                Intent::Unsubscribe { .. } | Intent::Ping | Intent::Echo { .. } => {}
+                Intent::Unsubscribe { .. } | Intent::Refresh(_) | Intent::Ping | Intent::Echo { .. } => {}
             }
         }
         Err(rejection) => prop_assert!(rejection.denied.message.len() < 300, "{}", rejection.denied.message),

@@ -3,7 +3,7 @@
 
 use rtgw_model::{
     ChannelName, CloseCode, CommandName, CommandNames, ConnectionKey, Denied, Encoder, ErrorCode, Event,
-    FilterLists, GapReason, Intent, Message, Position, Publication, PublicationId, Retry, Timestamp,
+    FilterLists, GapReason, Intent, Message, Position, Publication, PublicationId, Retry, Timestamp, Token,
     UnsubscribeReason,
 };
 use rtgw_protocol::json::{self, Envelope};
@@ -90,6 +90,7 @@ enum Means {
     },
     Narrow(Map<String, Value>),
     Widen(Map<String, Value>),
+    Refresh(Box<str>),
     Publish {
         channel: Box<str>,
         event: Box<str>,
@@ -113,6 +114,7 @@ impl From<Means> for Intent {
             Means::Unsubscribe { channel } => Intent::Unsubscribe { channel },
             Means::Narrow(map) => Intent::Narrow(lists(map)),
             Means::Widen(map) => Intent::Widen(lists(map)),
+            Means::Refresh(token) => Intent::Refresh(Token(token)),
             Means::Publish { channel, event, data, ephemeral } => {
                 Intent::Publish { channel, event, data: data.into(), ephemeral }
             }
@@ -239,6 +241,8 @@ enum Said {
     Acknowledged(String),
     Error { code: String, message: String },
     Gap { channel: String, reason: String },
+    Refreshed { expires_at: Option<i64> },
+    TokenExpiring { in_ms: u64 },
     Reconnect { after_ms: u64 },
     Greeting(String),
     DefaultGreeting { key: String, ping_interval_ms: u32, user: String },
@@ -278,6 +282,8 @@ fn event(said: Said, envelope: Envelope, at: Timestamp) -> Option<Event> {
             channel: channel(name),
             reason: GapReason::ALL.into_iter().find(|reason| reason.as_str() == word).unwrap(),
         },
+        Said::Refreshed { expires_at } => Event::Refreshed { expires_at: expires_at.map(Timestamp) },
+        Said::TokenExpiring { in_ms } => Event::TokenExpiring { in_ms },
         Said::Reconnect { after_ms } => Event::Reconnect { after_ms, reason: "drain" },
         Said::Greeting(payload) => Event::Greeting(payload.into()),
         Said::DefaultGreeting { key, ping_interval_ms, user } => {

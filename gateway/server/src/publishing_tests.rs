@@ -43,7 +43,7 @@ fn publisher(broker: Kept) -> (Publisher, Arc<Kept>) {
         Some(("user", _)) => Some(RuleIx(2)),
         _ => None,
     });
-    (Publisher::new(Arc::clone(&broker) as Arc<dyn Broker>, find, Arc::new(Counts::new(0, 3))), broker)
+    (Publisher::new(Arc::clone(&broker) as Arc<dyn Broker>, find, Arc::new(Counts::new(0))), broker)
 }
 
 fn draft() -> Draft {

@@ -5,19 +5,27 @@
 //! a session without it would wait for ever.
 
 use std::sync::Arc;
+use std::time::Duration;
 
+use arc_swap::ArcSwap;
 use bytes::Bytes;
-use rtgw_hub::access::{self, Action, Asker};
+use rtgw_hub::access::{self, Action, Asker, Review};
 use rtgw_hub::{Answer, Ask, Grant, Input, Question};
-use rtgw_model::{ConnectionId, Denied, ErrorCode};
+use rtgw_model::{ChannelName, ConnectionId, Denied, ErrorCode, Principal, Token};
 use tokio::runtime::Handle;
 
+use crate::auth::Admitter;
 use crate::client_publishing::{ClientPublisher, Published};
 use crate::commands::{Commands, Sent};
+use crate::control;
 use crate::intake::Room;
 use crate::publishing::Draft;
-use crate::rules::CompiledRules;
+use crate::refusal::Refusal;
+use crate::rulebook::Rulebook;
 use crate::transport::{Inbox, ShardInput};
+
+/// How long a refreshed token may take to be judged where others have to be asked.
+const REFRESH_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Answers questions on a runtime.
 pub struct Questions {
@@ -26,24 +34,28 @@ pub struct Questions {
 }
 
 struct Parts {
-    rules: Arc<CompiledRules>,
+    rules: Arc<Rulebook>,
+    admitter: Arc<ArcSwap<Admitter>>,
+    commands: Arc<ArcSwap<Commands>>,
     publisher: Arc<ClientPublisher>,
-    commands: Arc<Commands>,
     room: Arc<Room>,
     inboxes: Vec<Arc<dyn Inbox>>,
 }
 
 impl Questions {
-    /// Answers on `runtime`, whose threads have the 8 MiB of stack that expressions need. `inboxes` are all shards by their index.
+    /// Answers by the rules, the admission and the commands that hold when a question comes, on `runtime`, whose threads have the
+    /// 8 MiB of stack that expressions need. `inboxes` are all shards by their index.
     pub fn new(
         runtime: Handle,
-        rules: Arc<CompiledRules>,
+        rules: Arc<Rulebook>,
+        admitter: Arc<ArcSwap<Admitter>>,
+        commands: Arc<ArcSwap<Commands>>,
         publisher: Arc<ClientPublisher>,
-        commands: Arc<Commands>,
         room: Arc<Room>,
         inboxes: Vec<Arc<dyn Inbox>>,
     ) -> Self {
-        Self { runtime, parts: Arc::new(Parts { rules, publisher, commands, room, inboxes }) }
+        let parts = Parts { rules, admitter, commands, publisher, room, inboxes };
+        Self { runtime, parts: Arc::new(parts) }
     }
 
     /// Takes a question; never waits.
@@ -71,6 +83,24 @@ impl Parts {
                 let mut reply = Reply::new(inbox, connection, Answer::Subscribe(Err(fault())));
                 reply.answer = Some(Answer::Subscribe(self.subscribe(&channel, &asker)));
             }
+            Question::Reauthorize(channels) => {
+                // A rule that fails denies, and so does one that cannot be asked.
+                let refused = Answer::Reauthorized(Arc::clone(&principal), Review::refused(&channels));
+                let mut reply = Reply::new(inbox, connection, refused);
+                let review = access::review(&*self.rules.load(), &channels, &asker);
+                reply.answer = Some(Answer::Reauthorized(Arc::clone(&principal), review));
+            }
+            Question::Refresh { token, held } => {
+                let mut reply = Reply::new(inbox, connection, Answer::Refreshed(Err(fault())));
+                let refreshed = self.refresh(&asker, &token, &held).await;
+                let new = refreshed.as_ref().ok().map(|(principal, _)| Arc::clone(principal));
+                reply.answer = Some(Answer::Refreshed(refreshed));
+                drop(reply);
+                if let (Some(new), Some(inbox)) = (new, inbox) {
+                    let admitter = self.admitter.load();
+                    control::recheck(&**inbox, admitter.revocations(), key, &new);
+                }
+            }
             Question::Publish { channel, event, data, ephemeral } => {
                 let mut reply = Reply::new(inbox, connection, Answer::Published(Err(fault())));
                 let wanted = Wanted { channel, event, data, ephemeral };
@@ -79,13 +109,13 @@ impl Parts {
             Question::Command { id, name, data } => {
                 let mut reply = Reply::new(inbox, connection, Answer::Command(Err(fault())));
                 let sent = Sent { connection, id, name, data };
-                reply.answer = Some(Answer::Command(self.commands.run(sent, &asker).await));
+                reply.answer = Some(Answer::Command(self.commands.load_full().run(sent, &asker).await));
             }
         }
     }
 
     fn subscribe(&self, channel: &str, asker: &Asker<'_>) -> Result<Grant, Denied> {
-        let grant = access::ask(&*self.rules, Action::Subscribe, channel, asker)?;
+        let grant = access::ask(&*self.rules.load(), Action::Subscribe, channel, asker)?;
         if self.room.has_place_for([grant.channel()]) {
             return Ok(grant);
         }
@@ -93,8 +123,25 @@ impl Parts {
         Err(Denied::new(ErrorCode::NotAvailable, message))
     }
 
+    /// Judges a token by the endpoint's own rules, and what its bearer may hear by the channels'.
+    async fn refresh(
+        &self,
+        asker: &Asker<'_>,
+        token: &Token,
+        held: &[ChannelName],
+    ) -> Result<(Arc<Principal>, Review), Denied> {
+        let admitter = self.admitter.load_full();
+        let judged = admitter.refresh(asker.endpoint, asker.key, asker.principal, &token.0);
+        let late = || Denied::new(ErrorCode::Timeout, "the token could not be judged in time; try later");
+        let judged = tokio::time::timeout(REFRESH_TIMEOUT, judged).await.map_err(|_| late())?;
+        let principal = Arc::new(judged.map_err(|refusal| denied(&refusal))?);
+        let asker = Asker { principal: &principal, ..*asker };
+        let review = access::review(&*self.rules.load(), held, &asker);
+        Ok((principal, review))
+    }
+
     async fn publish(&self, sender: ConnectionId, wanted: Wanted, asker: &Asker<'_>) -> Published {
-        let grant = access::ask(&*self.rules, Action::Publish, &wanted.channel, asker)?;
+        let grant = access::ask(&*self.rules.load(), Action::Publish, &wanted.channel, asker)?;
         let draft = Draft { event: wanted.event.into(), data: wanted.data, ..Draft::default() };
         self.publisher.publish(&grant, draft, wanted.ephemeral.then_some(sender)).await
     }
@@ -121,6 +168,17 @@ impl Drop for Reply<'_> {
             let _posted = inbox.post(ShardInput::Hub(Input::Answered(self.connection, answer)));
         }
     }
+}
+
+/// A refusal of admission as an answer to a command.
+fn denied(refusal: &Refusal) -> Denied {
+    let code = match refusal.status {
+        401 | 403 => ErrorCode::Forbidden,
+        429 | 503 => ErrorCode::NotAvailable,
+        400 | 404 | 413 => ErrorCode::BadRequest,
+        _ => ErrorCode::Internal,
+    };
+    Denied::new(code, refusal.message.clone())
 }
 
 fn fault() -> Denied {

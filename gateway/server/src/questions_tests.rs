@@ -71,22 +71,25 @@ struct Asked {
 
 impl Asked {
     fn of(broker: Arc<dyn Broker>) -> Self {
-        let rules = Arc::new(CompiledRules::new(&checked(SPEC)));
+        let config = checked(SPEC);
+        let rules = Rulebook::new(&config);
+        let admitter = Arc::new(ArcSwap::from_pointee(Admitter::new(&config, rules.load())));
         let find = Arc::clone(&rules);
         let publisher =
-            Publisher::new(broker, Arc::new(move |name| find.rule_of(name)), Arc::new(Counts::new(0, 2)));
+            Publisher::new(broker, Arc::new(move |name| find.rule_of(name)), Arc::new(Counts::new(0)));
         let (send, answers) = mpsc::unbounded_channel();
         let (elsewhere, _) = mpsc::unbounded_channel();
         let inboxes: Vec<Arc<dyn Inbox>> = vec![Arc::new(Collects(elsewhere)), Arc::new(Collects(send))];
         let clock = Clock::start();
         let publisher = Arc::new(ClientPublisher::new(publisher, clock));
-        let config = checked(SPEC);
         let commands =
             Commands::new(&config, Arc::clone(&rules), Arc::clone(&publisher), None, Outbound::new(), clock);
-        let intake = Intake::new(Vec::new(), 1, clock, Arc::new(Counts::new(0, 2))).unwrap();
+        let intake = Intake::new(Vec::new(), 1, clock, Arc::new(Counts::new(0))).unwrap();
         let room = Room::new(Arc::new(intake), 1_000);
-        let questions =
-            Questions::new(Handle::current(), rules, publisher, Arc::new(commands), room, inboxes);
+        let questions = {
+            let commands = Arc::new(ArcSwap::from_pointee(commands));
+            Questions::new(Handle::current(), rules, admitter, commands, publisher, room, inboxes)
+        };
         Self { questions, answers }
     }
 

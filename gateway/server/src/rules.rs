@@ -1,15 +1,19 @@
 //! The manifest's channel rules, ready to be asked: which rule a channel falls under, and whether it lets somebody in.
 
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 use std::time::Duration;
 
 use rtgw_config::checked::{self, Channel, Checked};
 use rtgw_config::pattern::{Pattern, Segment};
-use rtgw_hub::access::{Action, Asker, Rules, Verdict};
-use rtgw_model::{ChannelName, ChannelPolicy, DeliveryPolicy, EndpointIx, Priority, RuleIx, Throttle};
+use rtgw_hub::access::{Action, Asker, Lookup, Revision, Rules, Verdict};
+use rtgw_model::{
+    ChannelName, ChannelPolicy, DeliveryPolicy, EndpointIx, Expiry, Priority, RuleIx, Throttle,
+};
 use rustc_hash::FxHashMap;
 
 use crate::expressions::{CallerScope, Condition, Connection, Known, Target};
+use crate::numbers::Numbers;
 
 /// What a pattern captured, by name, in the pattern's order.
 pub type Captures<'a> = Vec<(&'a str, &'a str)>;
@@ -18,6 +22,7 @@ pub type Captures<'a> = Vec<(&'a str, &'a str)>;
 #[derive(Debug)]
 pub struct CompiledRules {
     rules: Vec<Rule>,
+    /// As many as rules, in the same order.
     policies: Vec<Arc<ChannelPolicy>>,
     /// Rules by the first segment of their patterns, in order; so 256 rules cost a channel about as much as one.
     by_first: FxHashMap<Box<str>, Vec<u16>>,
@@ -25,7 +30,11 @@ pub struct CompiledRules {
     by_any: Vec<u16>,
     /// At least one rule is sensitive.
     has_sensitive: bool,
-    endpoints: Vec<Box<str>>,
+    /// With their numbers, in the configuration's order.
+    endpoints: Vec<(EndpointIx, Box<str>)>,
+    numbers: Arc<Numbers>,
+    revision: Revision,
+    expiry: Expiry,
 }
 
 #[derive(Debug)]
@@ -36,8 +45,13 @@ struct Rule {
 }
 
 impl CompiledRules {
-    /// Prepares the rules of `config`.
+    /// Prepares the rules of `config`, the only configuration there is.
     pub fn new(config: &Checked) -> Self {
+        Self::of(config, Arc::default(), Revision::FIRST)
+    }
+
+    /// Prepares the rules of one of several configurations.
+    pub fn of(config: &Checked, numbers: Arc<Numbers>, revision: Revision) -> Self {
         let mut by_first: FxHashMap<Box<str>, Vec<u16>> = FxHashMap::default();
         let mut by_any = Vec::new();
         for (rule, channel) in (0..).zip(&config.channels) {
@@ -50,24 +64,23 @@ impl CompiledRules {
         }
         Self {
             rules: config.channels.iter().map(Rule::new).collect(),
-            policies: (0..)
-                .zip(&config.channels)
-                .map(|(rule, channel)| policy(RuleIx(rule), channel))
-                .collect(),
+            policies: config.channels.iter().map(|channel| policy(&numbers, channel)).collect(),
             by_first,
             by_any,
             has_sensitive: config.channels.iter().any(|channel| channel.delivery.sensitive),
-            endpoints: config.endpoints.iter().map(|endpoint| endpoint.name.as_str().into()).collect(),
+            endpoints: config
+                .endpoints
+                .iter()
+                .map(|endpoint| (numbers.endpoint(&endpoint.name), endpoint.name.as_str().into()))
+                .collect(),
+            numbers,
+            revision,
+            expiry: expiry(&config.auth.expiry),
         }
     }
 
-    /// The delivery policy of each rule, by its index.
-    pub fn policies(&self) -> &[Arc<ChannelPolicy>] {
-        &self.policies
-    }
-
-    /// The first rule whose pattern fits, and what it captures.
-    pub fn find<'a>(&'a self, channel: &'a ChannelName) -> Option<(RuleIx, Captures<'a>)> {
+    /// The place of the first rule whose pattern fits, and what it captures.
+    fn find<'a>(&'a self, channel: &'a ChannelName) -> Option<(usize, Captures<'a>)> {
         let name = channel.as_str();
         let first = name.split_once(':').map_or(name, |(first, _)| first);
         let named = self.by_first.get(first).map_or(&[][..], Vec::as_slice);
@@ -80,29 +93,75 @@ impl CompiledRules {
                 (None, _) => any.next(),
             };
             let rule = *next?;
-            if let Some(captures) = self.rules.get(usize::from(rule))?.pattern.matches(name) {
-                return Some((RuleIx(rule), captures));
+            let rule = usize::from(rule);
+            if let Some(captures) = self.rules.get(rule)?.pattern.matches(name) {
+                return Some((rule, captures));
             }
         }
     }
 
     /// The rule of a declared channel.
     pub fn rule_of(&self, channel: &ChannelName) -> Option<RuleIx> {
-        self.find(channel).map(|(rule, _)| rule)
+        self.find(channel).and_then(|(rule, _)| Some(self.policies.get(rule)?.rule))
     }
 
     /// Whether one of the channels is sensitive. Costs nothing where no rule is.
     pub fn any_sensitive(&self, channels: &[ChannelName]) -> bool {
-        let sensitive = |rule: RuleIx| {
-            self.policies.get(usize::from(rule.0)).is_some_and(|policy| policy.delivery.sensitive)
+        let sensitive = |channel: &ChannelName| {
+            self.find(channel)
+                .and_then(|(rule, _)| self.policies.get(rule))
+                .is_some_and(|policy| policy.delivery.sensitive)
         };
-        self.has_sensitive && channels.iter().filter_map(|channel| self.rule_of(channel)).any(sensitive)
+        self.has_sensitive && channels.iter().any(sensitive)
     }
 
-    /// The endpoint's name.
-    pub(crate) fn endpoint(&self, endpoint: EndpointIx) -> &str {
-        self.endpoints.get(usize::from(endpoint.0)).map_or("", |name| name)
+    /// Which configuration the rules are of.
+    pub fn revision(&self) -> Revision {
+        self.revision
     }
+
+    /// The number of the rule at this place of the configuration.
+    pub fn number(&self, place: usize) -> Option<RuleIx> {
+        self.policies.get(place).map(|policy| policy.rule)
+    }
+
+    /// The number of the endpoint at this place of the configuration.
+    pub fn endpoint_number(&self, place: usize) -> Option<EndpointIx> {
+        self.endpoints.get(place).map(|(number, _)| *number)
+    }
+
+    /// The endpoint's name; empty where a reload has removed it.
+    pub(crate) fn endpoint(&self, endpoint: EndpointIx) -> &str {
+        self.endpoints.iter().find(|(number, _)| *number == endpoint).map_or("", |(_, name)| name)
+    }
+}
+
+impl Lookup for CompiledRules {
+    fn revision(&self) -> Revision {
+        self.revision
+    }
+
+    fn policy(&self, channel: &ChannelName) -> Option<Arc<ChannelPolicy>> {
+        self.find(channel).and_then(|(rule, _)| self.policies.get(rule)).map(Arc::clone)
+    }
+
+    fn rules(&self) -> usize {
+        self.numbers.rule_count()
+    }
+
+    fn endpoints(&self) -> usize {
+        self.numbers.endpoint_count()
+    }
+
+    fn expiry(&self) -> Expiry {
+        self.expiry
+    }
+}
+
+/// The distances as shards count them.
+pub fn expiry(checked: &checked::Expiry) -> Expiry {
+    let millis = |duration: Duration| u32::try_from(duration.as_millis()).unwrap_or(u32::MAX);
+    Expiry { warn_ms: millis(checked.warn), grace_ms: millis(checked.grace) }
 }
 
 impl Rule {
@@ -115,10 +174,12 @@ impl Rule {
     }
 }
 
-fn policy(rule: RuleIx, channel: &Channel) -> Arc<ChannelPolicy> {
+fn policy(numbers: &Numbers, channel: &Channel) -> Arc<ChannelPolicy> {
+    let pattern = channel.pattern.source();
     Arc::new(ChannelPolicy {
-        rule,
-        pattern: channel.pattern.source().into(),
+        rule: numbers.rule(pattern),
+        pattern: pattern.into(),
+        permission: permission(channel),
         filters: channel
             .filters
             .iter()
@@ -151,16 +212,28 @@ fn delivery(channel: &Channel) -> DeliveryPolicy {
     }
 }
 
+/// Two rules of one process with the same value let the same people hear the same channels: the pattern says what is captured, the
+/// expression what is made of it.
+fn permission(channel: &Channel) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    (channel.pattern.source(), channel.subscribe.source()).hash(&mut hasher);
+    hasher.finish()
+}
+
 impl Rules for CompiledRules {
+    fn revision(&self) -> Revision {
+        self.revision
+    }
+
     fn decide(
         &self,
         action: Action,
         channel: &ChannelName,
         asker: &Asker<'_>,
     ) -> Option<(Arc<ChannelPolicy>, Verdict)> {
-        let (ix, captures) = self.find(channel)?;
-        let rule = self.rules.get(usize::from(ix.0))?;
-        let policy = Arc::clone(self.policies.get(usize::from(ix.0))?);
+        let (place, captures) = self.find(channel)?;
+        let rule = self.rules.get(place)?;
+        let policy = Arc::clone(self.policies.get(place)?);
         let condition = match action {
             Action::Subscribe => &rule.subscribe,
             Action::Publish => &rule.publish,

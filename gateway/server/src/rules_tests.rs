@@ -76,7 +76,7 @@ fn the_first_pattern_that_fits_decides() {
     }
     let channel = ChannelName::parse("log:y:z").unwrap();
     assert_eq!(rules.find(&channel).unwrap().1, [("rest", "y:z")]);
-    assert_eq!(&*rules.policies()[5].pattern, "log:{rest*}");
+    assert_eq!(&*rules.policies[5].pattern, "log:{rest*}");
 }
 
 #[test]

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use rtgw_hub::access::{Action, Asker, Rules, Verdict, ask};
 use rtgw_hub::{Answer, Effect, Fill, GapScope, Input, Opening, Question, Shard, ShardSettings, TurnBudget};
 use rtgw_model::{
-    Admission, ChannelName, ChannelPolicy, ConnectionId, ConnectionKey, DeliveryPolicy, EndpointIx,
+    Admission, ChannelName, ChannelPolicy, ConnectionId, ConnectionKey, DeliveryPolicy, EndpointIx, Expiry,
     FilterLists, GapReason, Heartbeat, Intent, Micros, Now, OutboxLimits, Outgoing, Principal, Publication,
     Request, RuleIx, Throttle, Timestamp, Variant,
 };
@@ -54,7 +54,13 @@ impl Rules for Manifest {
         let rule = CHANNELS.iter().position(|known| *known == name)?;
         let delivery = self.changed.get(name).cloned().unwrap_or_else(|| policy(name));
         let filters = if name == "rate" { Box::from([("ks".into(), FILTER.into())]) } else { Box::default() };
-        let policy = ChannelPolicy { rule: RuleIx(rule as u16), pattern: name.into(), filters, delivery };
+        let policy = ChannelPolicy {
+            rule: RuleIx(rule as u16),
+            pattern: name.into(),
+            permission: 0,
+            filters,
+            delivery,
+        };
         Some((Arc::new(policy), Verdict::Allow))
     }
 }
@@ -81,7 +87,13 @@ pub(crate) struct Rig {
 
 impl Rig {
     pub(crate) fn new(clients: usize) -> Self {
-        let settings = ShardSettings { index: 0, endpoints: 1, rules: CHANNELS.len(), seed: 1 };
+        let settings = ShardSettings {
+            index: 0,
+            endpoints: 1,
+            rules: CHANNELS.len(),
+            expiry: Expiry { warn_ms: 0, grace_ms: 0 },
+            seed: 1,
+        };
         let principal = Principal {
             user: "".into(),
             tenant: "".into(),

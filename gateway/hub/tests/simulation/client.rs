@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
-use rtgw_model::ConnectionId;
+use rtgw_model::{ConnectionId, ConnectionKey, Millis};
 
 use crate::plan::Plan;
 
@@ -16,10 +16,32 @@ pub(crate) struct Expectation {
     pub(crate) required: BTreeMap<u64, Option<u64>>,
     /// Publications before this number were made before it subscribed; they may come or not.
     pub(crate) last_heard: BTreeMap<Option<u64>, u64>,
+    /// Told that it hears it no more, and nobody has asked since.
+    pub(crate) silenced: bool,
 }
 
 pub(crate) struct Client {
     pub(crate) id: ConnectionId,
+    pub(crate) key: ConnectionKey,
+    pub(crate) user: String,
+    /// What it was ever given.
+    pub(crate) claims: Vec<String>,
+    /// When its credentials ended or end, the newest last.
+    pub(crate) ends: Vec<Option<Millis>>,
+    /// What it believes to hear.
+    pub(crate) view: BTreeSet<String>,
+    /// What the application ever subscribed it to.
+    pub(crate) by_api: BTreeSet<String>,
+    /// What the application ever took away.
+    pub(crate) removed: BTreeSet<String>,
+    /// The application may close it.
+    pub(crate) ordered_away: bool,
+    /// Subscribes without an answer.
+    pub(crate) subscribing: BTreeMap<u64, String>,
+    /// Refreshes that must succeed, and those that must not.
+    pub(crate) refreshing: BTreeMap<u64, bool>,
+    /// Taken away by a review.
+    pub(crate) lost: BTreeSet<String>,
     /// Bytes that the socket took.
     received: Vec<u8>,
     parsed: usize,
@@ -49,10 +71,29 @@ pub(crate) struct Client {
 }
 
 impl Client {
-    pub(crate) fn new(id: ConnectionId, numbered: bool, batch: bool, plan: Arc<Plan>) -> Self {
+    pub(crate) fn new(
+        id: ConnectionId,
+        key: ConnectionKey,
+        user: String,
+        claims: String,
+        numbered: bool,
+        batch: bool,
+        plan: Arc<Plan>,
+    ) -> Self {
         Self {
             id,
             plan,
+            key,
+            user,
+            claims: vec![claims],
+            ends: Vec::new(),
+            view: BTreeSet::new(),
+            by_api: BTreeSet::new(),
+            removed: BTreeSet::new(),
+            ordered_away: false,
+            subscribing: BTreeMap::new(),
+            refreshing: BTreeMap::new(),
+            lost: BTreeSet::new(),
             received: Vec::new(),
             parsed: 0,
             room: None,
@@ -85,6 +126,24 @@ impl Client {
         // Behind the mark of a joined write, too.
         let publication = |line: &&[u8]| line.strip_prefix(b"+").unwrap_or(line).starts_with(b"pub ");
         self.handed_out += fresh.split(|byte| *byte == b'\n').filter(publication).count() as u64;
+    }
+
+    /// Has an open session, as far as it knows.
+    pub(crate) fn is_open(&self) -> bool {
+        !self.finished && self.close_code.is_none()
+    }
+
+    /// And takes all bytes.
+    pub(crate) fn is_well(&self) -> bool {
+        self.is_open() && self.room.is_none() && !self.blocked
+    }
+
+    /// What waits for the channel may be dropped.
+    pub(crate) fn forgive(&mut self, channel: &str) {
+        if let Some(expectation) = self.channels.get_mut(channel) {
+            expectation.required.clear();
+            expectation.subscribed = false;
+        }
     }
 
     /// Offers bytes to the socket; returns how many it took.
@@ -120,18 +179,61 @@ impl Client {
         match words[0] {
             // pub <number>/<channel>,<channel>
             "pub" => self.publication(seed, line, &words),
-            "subscribed" | "unsubscribed" | "pong" | "error" | "published" | "acknowledged" => {
+            "subscribed" | "unsubscribed" if words[1] == "-" => self.told(seed, line, &words),
+            "refreshed" if words[1] == "-" => {}
+            "expiring" => {
+                assert!(self.ends.iter().any(Option::is_some), "seed {seed}: nothing of it expires");
+            }
+            "subscribed" | "unsubscribed" | "pong" | "error" | "published" | "acknowledged" | "refreshed" => {
                 let id: u64 = words[1].parse().unwrap();
                 let expected = self.asked.pop_front();
                 assert_eq!(expected, Some(id), "seed {seed}: answers out of order: {line:?}");
-                if words[0] == "subscribed" {
-                    self.subscribed.insert(id);
+                self.subscribing.remove(&id);
+                match words[0] {
+                    "subscribed" => {
+                        self.subscribed.insert(id);
+                        self.view.insert(words[2].to_owned());
+                    }
+                    "unsubscribed" => self.hears_no_more(words[2]),
+                    _ => {}
+                }
+                if let Some(good) = self.refreshing.remove(&id) {
+                    assert_eq!(words[0] == "refreshed", good, "seed {seed}: {line:?}");
+                    let refused = ["identity_changed", "forbidden"];
+                    assert!(good || refused.contains(&words[2]), "seed {seed}: {line:?}");
                 }
             }
             "close" => self.close_code = Some(words[1].parse().unwrap()),
             "gap" => self.gaps += 1,
             "ping" | "wirepong" | "hello" => {}
             other => panic!("seed {seed}: unexpected {other:?} in {line:?}"),
+        }
+    }
+
+    /// Something that nobody asked for.
+    fn told(&mut self, seed: u64, line: &str, words: &[&str]) {
+        let channel = words[2];
+        if words[0] == "subscribed" {
+            assert!(self.by_api.contains(channel), "seed {seed}: out of nowhere: {line:?}");
+            self.view.insert(channel.to_owned());
+            return;
+        }
+        match words[3] {
+            "removed" => assert!(self.removed.contains(channel), "seed {seed}: out of nowhere: {line:?}"),
+            "permission_changed" => {
+                self.lost.insert(channel.to_owned());
+            }
+            other => panic!("seed {seed}: unsubscribed because of {other:?}"),
+        }
+        self.forgive(channel);
+        self.hears_no_more(channel);
+    }
+
+    fn hears_no_more(&mut self, channel: &str) {
+        self.view.remove(channel);
+        let asked = self.subscribing.values().any(|asked| asked == channel) || self.by_api.contains(channel);
+        if let Some(expectation) = self.channels.get_mut(channel) {
+            expectation.silenced = !asked;
         }
     }
 
@@ -147,10 +249,11 @@ impl Client {
                 "seed {seed}: numbers have holes: {line:?}"
             );
         }
-        let mut known = false;
+        let (mut known, mut silenced) = (false, true);
         for channel in channels.split(',') {
             let Some(expectation) = self.channels.get_mut(channel) else { continue };
             known = true;
+            silenced &= expectation.silenced;
             expectation.required.remove(&number);
             // One channel's order, of each key that may wait and of all the others; a publication for several was walked for whichever
             // this client hears.
@@ -159,6 +262,7 @@ impl Client {
                 assert!(last < Some(number), "seed {seed}: out of order: {line:?}");
             }
         }
+        assert!(!silenced, "seed {seed}: {line:?} behind the end of the subscription");
         assert!(known, "seed {seed}: {line:?} for channels never asked for");
     }
 }

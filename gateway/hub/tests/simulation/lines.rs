@@ -52,7 +52,11 @@ impl Encoder for Lines {
         let text = match &message.event {
             Event::Greeting(text) => String::from_utf8_lossy(text).into_owned(),
             Event::Subscribed { channel, .. } => format!("subscribed {id} {channel}"),
-            Event::Unsubscribed { channel, .. } => format!("unsubscribed {id} {channel}"),
+            Event::Unsubscribed { channel, reason } => {
+                format!("unsubscribed {id} {channel} {}", reason.map_or("-", |reason| reason.as_str()))
+            }
+            Event::Refreshed { .. } => format!("refreshed {id}"),
+            Event::TokenExpiring { in_ms } => format!("expiring {in_ms}"),
             Event::Pong => format!("pong {id}"),
             Event::Error(denied) => format!("error {id} {}", denied.code.as_str()),
             Event::Gap { channel, reason } => format!("gap {channel} {}", reason.as_str()),

@@ -7,8 +7,10 @@
 #![allow(clippy::unwrap_used, clippy::panic)]
 
 mod client;
+mod life;
 mod lines;
 mod plan;
+mod rules;
 mod world;
 
 use world::World;
@@ -24,10 +26,8 @@ fn seeds() -> std::ops::Range<u64> {
 #[test]
 fn no_seed_breaks_a_promise() {
     let mut delivered = 0;
-    let mut slow = 0;
-    let mut joined = 0;
-    let mut superseded = 0;
-    let mut lost = 0;
+    let (mut slow, mut joined, mut superseded, mut lost) = (0, 0, 0, 0);
+    let (mut expired, mut taken, mut refreshed) = (0, 0, 0);
     for seed in seeds() {
         let outcome = World::new(seed).run();
         delivered += outcome.delivered;
@@ -35,6 +35,9 @@ fn no_seed_breaks_a_promise() {
         joined += outcome.joined;
         superseded += outcome.superseded;
         lost += outcome.lost;
+        expired += outcome.expired;
+        taken += outcome.taken;
+        refreshed += outcome.refreshed;
     }
     // A simulation in which nothing happens proves nothing.
     if seeds().count() >= 100 {
@@ -43,5 +46,9 @@ fn no_seed_breaks_a_promise() {
         assert!(joined > 1_000, "only {joined} joined writes");
         assert!(superseded > 1_000, "only {superseded} publications superseded");
         assert!(lost > 100, "only {lost} publications lost with their sockets");
+        assert!(
+            expired > 10 && taken > 100 && refreshed > 100,
+            "{expired} expired, {taken} taken away, {refreshed} refreshed"
+        );
     }
 }

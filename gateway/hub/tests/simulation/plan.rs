@@ -1,17 +1,16 @@
-//! What a world's manifest says of its channels: policies of delivery, chosen anew for each seed.
-
-use std::sync::Arc;
+//! How a world's channels deliver: policies chosen anew for each seed.
 
 use fastrand::Rng;
-use rtgw_hub::access::{Action, Asker, Rules, Verdict};
-use rtgw_model::{ChannelName, ChannelPolicy, DeliveryPolicy, Priority, RuleIx, Throttle};
+use rtgw_model::{DeliveryPolicy, Priority, Throttle};
 
-pub(crate) const CHANNELS: [&str; 4] = ["a", "b", "c", "closed"];
+use crate::rules::CHANNELS;
+
 /// Publications have so many different events, by their numbers.
 const EVENTS: u64 = 3;
 
+#[derive(Debug)]
 pub(crate) struct Plan {
-    policies: Vec<Arc<ChannelPolicy>>,
+    policies: Vec<DeliveryPolicy>,
 }
 
 /// The event of a publication.
@@ -21,22 +20,17 @@ pub(crate) fn event(number: u64) -> String {
 
 impl Plan {
     pub(crate) fn new(random: &mut Rng) -> Self {
-        let policies = CHANNELS.iter().map(|_| {
-            let delivery = delivery(random);
-            let pattern = "{x}".into();
-            Arc::new(ChannelPolicy { rule: RuleIx(0), pattern, filters: Box::default(), delivery })
-        });
-        Self { policies: policies.collect() }
+        Self { policies: CHANNELS.iter().map(|_| delivery(random)).collect() }
     }
 
-    fn policy(&self, channel: &str) -> &Arc<ChannelPolicy> {
+    pub(crate) fn policy(&self, channel: &str) -> &DeliveryPolicy {
         let at = CHANNELS.iter().position(|known| *known == channel);
         &self.policies[at.unwrap()]
     }
 
     /// The key under which a newer publication may replace this one; `None` where none may.
     pub(crate) fn key(&self, channel: &str, number: u64) -> Option<u64> {
-        let delivery = &self.policy(channel).delivery;
+        let delivery = self.policy(channel);
         let throttled = delivery.throttle.is_some() && delivery.concerns(&event(number));
         throttled.then_some(number % EVENTS)
     }
@@ -55,17 +49,5 @@ fn delivery(random: &mut Rng) -> DeliveryPolicy {
         2 => DeliveryPolicy { batch_ms: random.u32(1..500), events, ..plain },
         3 => DeliveryPolicy { throttle: throttle(random), batch_ms: random.u32(1..500), events, ..plain },
         _ => plain,
-    }
-}
-
-impl Rules for Plan {
-    fn decide(
-        &self,
-        _: Action,
-        channel: &ChannelName,
-        _: &Asker<'_>,
-    ) -> Option<(Arc<ChannelPolicy>, Verdict)> {
-        let verdict = if channel.as_str() == "closed" { Verdict::Deny } else { Verdict::Allow };
-        Some((self.policy(channel.as_str()).clone(), verdict))
     }
 }

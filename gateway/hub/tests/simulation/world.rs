@@ -1,22 +1,25 @@
 //! The world around a shard: clients, sockets, a publisher, answers that come late.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::{IpAddr, Ipv4Addr};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
 use fastrand::Rng;
 use rtgw_hub::access::{Action, Asker, ask};
-use rtgw_hub::{Answer, Effect, Fill, GapScope, Input, Opening, Question, Shard, ShardSettings, TurnBudget};
+use rtgw_hub::{
+    Answer, Effect, Fill, GapScope, Input, Opening, Question, Shard, ShardSettings, SweepBudget, TurnBudget,
+};
 use rtgw_model::{
     Admission, ChannelName, CommandName, ConnectionId, ConnectionKey, Denied, EndpointIx, ErrorCode, Event,
-    FilterLists, GapReason, Heartbeat, Intent, Micros, Millis, Now, OutboxLimits, Outgoing, Principal,
-    Publication, Request, RuleIx, Timestamp, Variant,
+    FilterLists, GapReason, Heartbeat, Intent, Micros, Millis, Now, OutboxLimits, Outgoing, Publication,
+    Request, RuleIx, Timestamp, Variant,
 };
 
 use crate::client::{Client, Expectation};
+use crate::life::{end, lifetime};
 use crate::lines::{Lines, VARIANTS};
-use crate::plan::{CHANNELS, Plan, event};
+use crate::plan::{Plan, event};
+use crate::rules::{CHANNELS, EXPIRY, Manifest, Mode, claims, principal};
 
 const OUTBOX: OutboxLimits = OutboxLimits { bytes: 400, messages: 12 };
 /// For worlds of large publications: several turns' worth of what is above and below the cork buffer.
@@ -32,65 +35,93 @@ pub(crate) struct Outcome {
     pub(crate) superseded: u64,
     /// Publications that waited for sockets that died.
     pub(crate) lost: u64,
+    pub(crate) expired: u64,
+    /// Channels that reviews took away.
+    pub(crate) taken: u64,
+    pub(crate) refreshed: u64,
 }
 
 pub(crate) struct World {
-    seed: u64,
-    random: Rng,
-    now: Now,
-    shard: Shard,
+    pub(crate) seed: u64,
+    pub(crate) random: Rng,
+    pub(crate) now: Now,
+    pub(crate) shard: Shard,
+    /// What those who answer questions have.
+    pub(crate) manifest: Arc<Manifest>,
+    /// All that ever were.
+    pub(crate) manifests: Vec<Arc<Manifest>>,
+    pub(crate) modes: BTreeMap<&'static str, BTreeSet<Mode>>,
+    pub(crate) clients: Vec<Client>,
     plan: Arc<Plan>,
-    principal: Arc<Principal>,
-    clients: Vec<Client>,
     /// Answers under way, with the time they arrive.
-    answers: Vec<(Millis, Input)>,
+    pub(crate) answers: Vec<(Millis, Input)>,
+    /// The time for those who are called by the shard, and what they noted.
+    pub(crate) shared_now: Arc<Mutex<Now>>,
+    pub(crate) renewed: Arc<Mutex<Vec<Renewed>>>,
+    pub(crate) orders: u64,
+    pub(crate) orders_done: Arc<Mutex<u64>>,
+    /// When time last made a great leap.
+    pub(crate) woke: Millis,
+    refreshed: u64,
+    /// The application gives orders.
+    ordered: bool,
     /// Channels the broker carries for this shard.
     wanted: BTreeSet<String>,
     /// Commands in the order sent, per connection: what they do when carried out.
     sent: BTreeMap<u64, (usize, Command)>,
     next_command: u64,
-    next_publication: u64,
+    pub(crate) next_publication: u64,
     quiet: bool,
     backlog: bool,
     budget: TurnBudget,
     outbox: OutboxLimits,
     /// Connections whose socket died in this turn's flush, for a loop that ends them behind it.
     dead: Vec<ConnectionId>,
+    sweep: SweepBudget,
+    sweeping: bool,
 }
 
+/// Who was renewed by an order, and when its new credential ends.
+pub(crate) type Renewed = (String, Option<Millis>);
+
 #[derive(Clone)]
-enum Command {
+pub(crate) enum Command {
     Subscribe(String),
     Unsubscribe(String),
+    Refresh { good: bool },
     Other,
 }
 
 impl World {
     pub(crate) fn new(seed: u64) -> Self {
-        let settings = ShardSettings { index: 0, endpoints: 1, rules: 1, seed };
-        let principal = Principal {
-            user: "".into(),
-            tenant: "".into(),
-            claims: "".into(),
-            ip: IpAddr::V4(Ipv4Addr::LOCALHOST),
-            query: "".into(),
-            expires: None,
-        };
+        let settings = ShardSettings { index: 0, endpoints: 1, rules: 4, expiry: EXPIRY, seed };
         let mut random = Rng::with_seed(seed);
+        let ordered = random.u8(0..3) == 0;
+        let sweep = SweepBudget { steps: random.usize(1..6), reviews: random.usize(1..4) };
         let budget = TurnBudget { connections: random.usize(1..12), deliveries: random.usize(1..60) };
         let outbox = if random.u8(0..4) == 0 { LARGE_OUTBOX } else { OUTBOX };
         let plan = Arc::new(Plan::new(&mut random));
+        let manifest = Arc::new(Manifest::first(plan.clone()));
         Self {
             seed,
             outbox,
             dead: Vec::new(),
             random,
-            now: Now::default(),
+            now: Now { at: Millis(0), wall: Timestamp(1_700_000_000_000) },
             shard: Shard::new(settings, Arc::new(Lines)),
             plan,
-            principal: Arc::new(principal),
+            modes: CHANNELS.into_iter().zip(manifest.modes.map(|mode| BTreeSet::from([mode]))).collect(),
+            manifests: vec![manifest.clone()],
+            manifest,
             clients: Vec::new(),
             answers: Vec::new(),
+            shared_now: Arc::default(),
+            renewed: Arc::default(),
+            orders: 0,
+            orders_done: Arc::default(),
+            woke: Millis(0),
+            refreshed: 0,
+            ordered,
             wanted: BTreeSet::new(),
             sent: BTreeMap::new(),
             next_command: 1,
@@ -98,6 +129,8 @@ impl World {
             quiet: false,
             backlog: false,
             budget,
+            sweep,
+            sweeping: false,
         }
     }
 
@@ -126,7 +159,13 @@ impl World {
             90..93 => self.connect(),
             93..94 => self.lose(client),
             94..95 => self.doom(client),
-            95..97 => self.gap(),
+            95 => self.gap(),
+            96 => match self.random.u8(0..4) {
+                0 | 1 => self.reconfigure(),
+                2 if self.ordered => self.order(),
+                3 if self.random.u8(0..4) == 0 => self.set_clock(),
+                _ => {}
+            },
             _ => self.shard.handle(self.now, Input::WirePing(self.clients[client].id, Box::from(&b"x"[..]))),
         }
     }
@@ -134,28 +173,34 @@ impl World {
     fn connect(&mut self) {
         let variant = Variant(self.random.u8(0..VARIANTS));
         let batch = self.random.u8(0..4) == 0;
+        let (user, claims) = (format!("user-{}", self.clients.len()), claims(&mut self.random));
+        let expires = lifetime(&mut self.random).map(|ms| self.now.wall.0 + ms);
+        let principal = Arc::new(principal(&user, &claims, expires));
         let admission = Admission {
             key: ConnectionKey(self.random.u128(..)),
             endpoint: EndpointIx(0),
             variant,
             batch,
-            principal: self.principal.clone(),
+            principal: principal.clone(),
             greeting: Some(Bytes::from_static(b"hello")),
             heartbeat: Heartbeat { interval_ms: 5_000, timeout_ms: 600_000, idle_ms: 0 },
             outbox: self.outbox,
             rate: None,
             subscriptions: 3,
         };
-        let asker = Asker { key: admission.key, endpoint: admission.endpoint, principal: &self.principal };
-        let auto = if self.random.bool() {
-            vec![ask(&*self.plan, Action::Subscribe, "a", &asker).unwrap()]
-        } else {
-            Vec::new()
-        };
-        let subscribed = !auto.is_empty();
-        let id = self.shard.open(self.now, Opening { admission, auto });
-        let mut client = Client::new(id, variant.0 == 2, batch, self.plan.clone());
+        let key = admission.key;
+        let asker = Asker { key, endpoint: admission.endpoint, principal: &principal };
+        // Admitted under a configuration that may have been replaced meanwhile.
+        let late = self.random.usize(0..self.manifests.len().min(3));
+        let manifest = &self.manifests[self.manifests.len() - 1 - late];
+        let auto =
+            self.random.bool().then(|| ask(&**manifest, Action::Subscribe, "a", &asker).ok()).flatten();
+        let subscribed = auto.is_some();
+        let id = self.shard.open(self.now, Opening { admission, auto: Vec::from_iter(auto) });
+        let mut client = Client::new(id, key, user, claims, variant.0 == 2, batch, self.plan.clone());
+        client.ends.push(end(&principal, self.now));
         if subscribed {
+            client.view.insert("a".into());
             client.channels.insert("a".into(), Expectation { subscribed: true, ..Expectation::default() });
         }
         self.clients.push(client);
@@ -166,9 +211,12 @@ impl World {
         let mut channels: Vec<&str> = CHANNELS[..3].to_vec();
         self.random.shuffle(&mut channels);
         channels.truncate(if self.random.u8(0..5) == 0 { self.random.usize(2..=3) } else { 1 });
-        if !channels.iter().any(|channel| self.wanted.contains(*channel)) {
-            return;
+        if channels.iter().any(|channel| self.wanted.contains(*channel)) {
+            self.publish_to(&channels);
         }
+    }
+
+    pub(crate) fn publish_to(&mut self, channels: &[&str]) {
         let number = self.next_publication;
         self.next_publication += 1;
         let large = self.outbox == LARGE_OUTBOX && self.random.u8(0..3) == 0;
@@ -177,7 +225,7 @@ impl World {
         let padding = "x".repeat(padding);
         for client in self.clients.iter_mut().filter(|client| !client.finished && client.close_code.is_none())
         {
-            for channel in &channels {
+            for channel in channels {
                 if let Some(expectation) = client.channels.get_mut(*channel)
                     && expectation.subscribed
                 {
@@ -227,31 +275,34 @@ impl World {
                     Intent::Publish { channel: channel.into(), event: "e".into(), data, ephemeral: false };
                 (intent, Command::Other)
             }
-            8 => {
+            8 if self.random.bool() => {
                 let name = CommandName::declare("ask");
                 (Intent::Command { name, data: Bytes::from_static(b"{}") }, Command::Other)
             }
+            8 => self.refresh_command(at),
             _ => (Intent::Ping, Command::Other),
         };
         let number = self.next_command;
         self.next_command += 1;
         self.clients[at].asked.push_back(number);
         self.clients[at].channels.entry(channel.to_owned()).or_default();
-        self.forgive(at, &command);
+        match &command {
+            Command::Subscribe(channel) => {
+                self.clients[at].subscribing.insert(number, channel.clone());
+                self.clients[at].channels.entry(channel.clone()).or_default().silenced = false;
+            }
+            // From the moment an unsubscribe is sent, what waits for the channel may be dropped.
+            Command::Unsubscribe(channel) => self.clients[at].forgive(channel),
+            Command::Refresh { good } => {
+                self.clients[at].refreshing.insert(number, *good);
+                self.refreshed += u64::from(*good);
+            }
+            Command::Other => {}
+        }
         self.sent.insert(number, (at, command));
         let request = Request { id: Some(number.to_string().into()), intent };
         self.shard.handle(self.now, Input::Received(id, Ok(request)));
         self.effects();
-    }
-
-    /// From the moment an unsubscribe is sent, what waits for the channel may be dropped.
-    fn forgive(&mut self, at: usize, command: &Command) {
-        if let Command::Unsubscribe(channel) = command
-            && let Some(expectation) = self.clients[at].channels.get_mut(channel)
-        {
-            expectation.required.clear();
-            expectation.subscribed = false;
-        }
     }
 
     fn hinder(&mut self, at: usize) {
@@ -287,16 +338,28 @@ impl World {
 
     /// One turn of an I/O loop.
     fn turn(&mut self) {
-        self.now.at = self.now.at.plus(self.random.u64(0..200));
+        let leap = !self.quiet && self.random.u8(0..200) == 0;
+        let step = if leap { 4_000 } else { self.random.u64(0..200) };
+        self.now.at = self.now.at.plus(step);
+        self.now.wall.0 += step as i64;
+        if leap {
+            self.woke = self.now.at;
+        }
+        *self.shared_now.lock().unwrap() = self.now;
         self.shard.tick(self.now);
         let now = self.now.at;
         let (due, later) =
             std::mem::take(&mut self.answers).into_iter().partition(|(at, _)| *at <= now || self.quiet);
         self.answers = later;
         for (_, input) in Vec::from_iter::<Vec<(Millis, Input)>>(due) {
+            if let Input::Answered(connection, answer) = &input {
+                self.note_refresh(*connection, answer);
+            }
             self.shard.handle(self.now, input);
             self.effects();
         }
+        self.sweeping = self.shard.sweep(self.now, self.sweep);
+        self.effects();
         self.backlog = self.shard.advance(self.now, self.budget);
         let mut cork = Vec::new();
         while let Some(connection) = self.shard.next_dirty() {
@@ -310,6 +373,7 @@ impl World {
             client.read(self.seed);
         }
         self.observe_subscriptions();
+        self.check_expiry();
         let open = self.clients.iter().filter(|client| !client.finished).count();
         let held = self.shard.counters().outbound_bytes;
         // Each socket may hold its outbox, what one write took and the socket refused, a control frame and the close frame.
@@ -369,6 +433,7 @@ impl World {
             };
             if let Command::Subscribe(channel) = &command
                 && self.clients[at].heard_subscribed(id)
+                && self.clients[at].view.contains(channel)
                 && !later_unsubscribe(channel)
                 && let Some(expectation) = self.clients[at].channels.get_mut(channel)
             {
@@ -389,8 +454,13 @@ impl World {
                         principal: &question.principal,
                     };
                     let answer = match question.question {
+                        Question::Refresh { token, held } => self.judge_token(&asker, &token, &held),
+                        Question::Reauthorize(channels) => {
+                            let review = self.review(&asker, &channels);
+                            Answer::Reauthorized(question.principal.clone(), review)
+                        }
                         Question::Subscribe(channel) => {
-                            Answer::Subscribe(ask(&*self.plan, Action::Subscribe, &channel, &asker))
+                            Answer::Subscribe(ask(&*self.manifest, Action::Subscribe, &channel, &asker))
                         }
                         Question::Publish { channel, .. } => {
                             Answer::Published(match ChannelName::parse(&channel) {
@@ -420,7 +490,7 @@ impl World {
     }
 
     /// Lets everything come to rest: sockets take all, answers arrive.
-    fn settle(&mut self) {
+    pub(crate) fn settle(&mut self) {
         self.quiet = true;
         for at in 0..self.clients.len() {
             self.clients[at].room = None;
@@ -432,8 +502,8 @@ impl World {
             let before: usize = self.clients.iter().map(|client| client.heard.len()).sum();
             self.turn();
             let after: usize = self.clients.iter().map(|client| client.heard.len()).sum();
-            if before == after && self.answers.is_empty() && !self.backlog && self.shard.holds_nothing_back()
-            {
+            let resting = !self.backlog && !self.sweeping && self.shard.holds_nothing_back();
+            if before == after && self.answers.is_empty() && resting {
                 return self.turn();
             }
         }
@@ -441,12 +511,29 @@ impl World {
     }
 
     fn judge(mut self) -> Outcome {
-        let mut outcome = Outcome { delivered: 0, slow_consumers: 0, joined: 0, superseded: 0, lost: 0 };
+        self.judge_identities();
+        let mut outcome = Outcome {
+            delivered: 0,
+            slow_consumers: 0,
+            joined: 0,
+            superseded: 0,
+            lost: 0,
+            expired: 0,
+            taken: 0,
+            refreshed: self.refreshed,
+        };
         for client in &self.clients {
             outcome.delivered += client.heard.len() as u64;
+            outcome.taken += client.lost.len() as u64;
             outcome.joined += client.joined;
+            for channel in &client.lost {
+                let modes = &self.modes[channel.as_str()];
+                assert!(client.may_lose(channel, modes), "seed {}: {channel} lost for nothing", self.seed);
+            }
             match client.close_code {
                 Some(4430) => outcome.slow_consumers += 1,
+                Some(4401) if client.ends.iter().any(Option::is_some) => outcome.expired += 1,
+                Some(4403) if client.ordered_away => {}
                 Some(code) => panic!("seed {}: closed with {code}", self.seed),
                 None if client.finished => {}
                 None => {
@@ -465,12 +552,14 @@ impl World {
         }
         let handed_out: u64 = self.clients.iter().map(|client| client.handed_out).sum();
         let counters = self.shard.counters();
-        outcome.superseded = counters.superseded[0];
-        let dropped = |reason| counters.dropped.get(&(0, reason)).copied().unwrap_or(0);
+        outcome.superseded = counters.superseded.iter().sum();
+        let dropped = |reason| -> u64 {
+            counters.dropped.iter().filter(|((_, why), _)| *why == reason).map(|(_, count)| count).sum()
+        };
         let (lost, slow) = (dropped("connection_lost"), dropped("slow_consumer"));
         // What was put into an outbox was handed out, or is counted as dropped; the slow ones' drops are partly of what did not go in.
         let accounted = handed_out + lost;
-        let delivered = counters.deliveries[0];
+        let delivered: u64 = counters.deliveries.iter().sum();
         assert!(
             accounted <= delivered && delivered <= accounted + slow && (slow > 0 || delivered == accounted),
             "seed {}: {delivered} deliveries, {handed_out} handed out, {lost} lost, {slow} for the slow",

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use bytes::Bytes;
 use rtgw_model::{
-    CHANNEL_BYTES, CommandId, CommandNames, Denied, ErrorCode, FilterLists, Intent, Rejection, Request,
+    CHANNEL_BYTES, CommandId, CommandNames, Denied, ErrorCode, FilterLists, Intent, Rejection, Request, Token,
 };
 use serde_json::value::RawValue;
 
@@ -64,7 +64,7 @@ impl<'a> Command<'a> {
             "publish" => self.publish(),
             "presence" => Err(not_in_this_version("`presence`")),
             "history" => Err(not_in_this_version("`history`")),
-            "refresh" => Err(not_in_this_version("`refresh`")),
+            "refresh" => self.refresh(),
             other => match declared.find(other) {
                 Some(name) => Ok(Intent::Command { name, data: self.whole_data()? }),
                 None => Err(Denied::new(
@@ -117,6 +117,13 @@ impl<'a> Command<'a> {
             Some(channel) => Ok(Intent::Unsubscribe { channel: channel_name(channel)? }),
             None => self.narrowing().map(Intent::Widen),
         }
+    }
+
+    fn refresh(&self) -> Result<Intent, Denied> {
+        let [token] = pick(self.arguments(), &["token"]).map_err(|_| data_is_no_object())?;
+        let token = token.ok_or_else(|| bad_request("`token` is missing"))?;
+        let token = string(token).ok_or_else(|| bad_request("`token` must be a string"))?;
+        Ok(Intent::Refresh(Token(token.into())))
     }
 
     /// The lists of a `subscribe` or `unsubscribe` without a channel.

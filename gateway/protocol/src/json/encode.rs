@@ -64,6 +64,8 @@ pub fn message(envelope: Envelope, message: &Message, out: &mut Vec<u8>) {
         Event::Acknowledged(_) => "ack",
         Event::Error(_) => "error",
         Event::Gap { .. } => "gap",
+        Event::Refreshed { .. } => "refreshed",
+        Event::TokenExpiring { .. } => "token_expiring",
         Event::Reconnect { .. } => "reconnect",
     };
     let mut object = Object::begin(out);
@@ -150,6 +152,11 @@ fn data(event: &Event, object: &mut Object<'_>) {
             data.text("channel", channel.as_str());
             data.text("reason", reason.as_str());
         }),
+        Event::Refreshed { expires_at } => object.object("data", |data| match *expires_at {
+            Some(at) => data.instant("expires_at", at),
+            None => data.raw("expires_at", b"null"),
+        }),
+        Event::TokenExpiring { in_ms } => object.object("data", |data| data.number("in_ms", *in_ms)),
         Event::Reconnect { after_ms, reason } => object.object("data", |data| {
             data.number("after_ms", *after_ms);
             data.text("reason", reason);
@@ -244,6 +251,13 @@ impl<'a> Object<'a> {
 
     fn flag(&mut self, name: &str, flag: bool) {
         self.raw(name, if flag { b"true" } else { b"false" });
+    }
+
+    fn instant(&mut self, name: &str, at: Timestamp) {
+        self.name(name);
+        self.out.push(b'"');
+        timestamp::write(at, self.out);
+        self.out.push(b'"');
     }
 
     fn stamp(&mut self, at: Timestamp) {

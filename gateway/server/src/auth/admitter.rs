@@ -17,6 +17,7 @@ use crate::expressions::{CallerScope, ChannelTemplate, Condition, Connection};
 use crate::outbound::Outbound;
 use crate::pace::Pace;
 use crate::refusal::Refusal;
+use crate::revocations::Revocations;
 use crate::rules::CompiledRules;
 
 /// Claims decide whether a greeting fails, so clients decide how often that would be logged.
@@ -29,6 +30,7 @@ pub struct Admitter {
     identity: Identity,
     doors: Vec<Door>,
     rules: Arc<CompiledRules>,
+    revocations: Arc<Revocations>,
 }
 
 /// One endpoint.
@@ -54,17 +56,38 @@ impl Admitter {
         Self {
             credentials: Arc::new(Credentials::new(&config.auth, &Outbound::new())),
             identity: Identity::new(&config.auth),
-            doors: (0..)
-                .zip(&config.endpoints)
-                .map(|(ix, endpoint)| Door::new(EndpointIx(ix), endpoint))
+            doors: config
+                .endpoints
+                .iter()
+                .enumerate()
+                .map(|(place, endpoint)| {
+                    Door::new(rules.endpoint_number(place).unwrap_or_default(), endpoint)
+                })
                 .collect(),
             rules,
+            revocations: Arc::default(),
         }
     }
 
     /// What judges credentials; somebody has to keep its keys fresh.
     pub fn credentials(&self) -> &Arc<Credentials> {
         &self.credentials
+    }
+
+    /// The same with what has been revoked.
+    #[must_use]
+    pub fn with_revocations(self, revocations: Arc<Revocations>) -> Self {
+        Self { revocations, ..self }
+    }
+
+    /// The number of the endpoint at this place of the configuration.
+    pub fn endpoint_number(&self, endpoint: usize) -> EndpointIx {
+        self.doors.get(endpoint).map_or(EndpointIx(u16::MAX), |door| door.ix)
+    }
+
+    /// What has been revoked.
+    pub fn revocations(&self) -> &Arc<Revocations> {
+        &self.revocations
     }
 
     /// Whether the page that sent `request` may use the endpoint; cheap, so it can be asked before any limit is.
@@ -113,6 +136,7 @@ impl Admitter {
             None if door.auth.anonymous => nobody,
             None => return Err(no_credential(&door.auth)),
         };
+        self.check_revoked(&principal)?;
         Ok(Identified { endpoint: request.endpoint, key, principal })
     }
 
@@ -155,6 +179,44 @@ impl Admitter {
             check_admit(admit, &scope(door, key, &principal, clock::wall()))?;
         }
         Ok(principal)
+    }
+
+    /// Judges a newer token of a connection by the rules of its endpoint. Whether it is of the same identity is the caller's
+    /// question. Waits as [`Admitter::identify`] does.
+    ///
+    /// # Errors
+    /// As at a handshake.
+    pub async fn refresh(
+        &self,
+        endpoint: EndpointIx,
+        key: ConnectionKey,
+        known: &Principal,
+        token: &str,
+    ) -> Result<Principal, Refusal> {
+        let door = self.doors.iter().find(|door| door.ix == endpoint);
+        let door =
+            door.ok_or_else(|| Refusal::new(404, "not_found", "this endpoint is gone; connect anew"))?;
+        let nobody = Principal {
+            user: "".into(),
+            tenant: "".into(),
+            claims: "".into(),
+            ip: known.ip,
+            query: known.query.clone(),
+            expires: None,
+        };
+        let principal = self.recognize(door, key, nobody, &Credential::of_message(token)).await?;
+        self.check_revoked(&principal)?;
+        if let Some(admit) = &door.admit {
+            check_admit(admit, &scope(door, key, &principal, clock::wall()))?;
+        }
+        Ok(principal)
+    }
+
+    fn check_revoked(&self, principal: &Principal) -> Result<(), Refusal> {
+        if self.revocations.refuse(principal, clock::wall()) {
+            return Err(Refusal::new(401, "token_revoked", "the token has been revoked: get a new one"));
+        }
+        Ok(())
     }
 
     fn door(&self, endpoint: usize) -> Result<&Door, Refusal> {

@@ -21,7 +21,7 @@ use crate::latest::Latest;
 use crate::outbound::Outbound;
 use crate::pace::Pace;
 use crate::publishing::Draft;
-use crate::rules::CompiledRules;
+use crate::rulebook::Rulebook;
 use crate::transport::Clock;
 use compiled::{Action, Compiled, PublishTo, ReplyLatest};
 use webhook::Webhook;
@@ -44,7 +44,7 @@ pub struct Sent {
 /// The commands of one configuration.
 pub struct Commands {
     commands: Vec<Compiled>,
-    rules: Arc<CompiledRules>,
+    rules: Arc<Rulebook>,
     publisher: Arc<ClientPublisher>,
     latest: Option<Arc<Latest>>,
     outbound: Outbound,
@@ -62,7 +62,7 @@ impl Commands {
     /// The commands of `config`.
     pub fn new(
         config: &Checked,
-        rules: Arc<CompiledRules>,
+        rules: Arc<Rulebook>,
         publisher: Arc<ClientPublisher>,
         latest: Option<Arc<Latest>>,
         outbound: Outbound,
@@ -105,10 +105,11 @@ impl Commands {
         asker: &Asker<'_>,
     ) -> Result<Step<'c>, Denied> {
         let principal = asker.principal;
+        let rules = self.rules.load();
         let connection = Connection {
             key: asker.key,
             ip: principal.ip,
-            endpoint: self.rules.endpoint(asker.endpoint),
+            endpoint: rules.endpoint(asker.endpoint),
             query: &principal.query,
         };
         let caller = CallerScope::new(connection, principal.claims.as_bytes(), crate::clock::unix_seconds())
@@ -152,7 +153,7 @@ impl Commands {
     ) -> Result<Event, Denied> {
         let channel = failing.channel(&wanted.channel)?;
         // What a client may not hear it may not ask for either, whatever the template made of its data.
-        let grant = access::ask(&*self.rules, Asked::Subscribe, channel.as_str(), asker)?;
+        let grant = access::ask(&*self.rules.load(), Asked::Subscribe, channel.as_str(), asker)?;
         let event = failing.event(&wanted.event)?;
         let latest = |tags: &[(&str, Box<str>)]| {
             let now = self.clock.millis();
@@ -177,7 +178,7 @@ impl Commands {
         asker: &Asker<'_>,
     ) -> Result<Step<'static>, Denied> {
         let channel = failing.channel(&wanted.channel)?;
-        let grant = access::ask(&*self.rules, Asked::Publish, channel.as_str(), asker)?;
+        let grant = access::ask(&*self.rules.load(), Asked::Publish, channel.as_str(), asker)?;
         let data = match &wanted.data {
             Some(data) => failing.json("data", data, sent)?,
             None => sent.clone(),

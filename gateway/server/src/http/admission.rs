@@ -20,8 +20,10 @@ use super::places::Taken;
 use super::public::Public;
 use super::wire::Wire;
 use crate::auth::{Admitted, ConnectRequest, Credential, Presented};
+use crate::control;
 use crate::limits::{self, Rate};
 use crate::refusal::Refusal;
+use crate::revocations::Revocations;
 use crate::transport::{Handoff, Inbox, Permit, ShardInput, SocketProtocol};
 
 /// How long a credential may take to be judged where others have to be asked.
@@ -55,6 +57,7 @@ pub(super) struct Adoption {
     deflate: bool,
     message_bytes: usize,
     permit: Box<dyn Permit>,
+    revocations: Arc<Revocations>,
 }
 
 impl Candidate {
@@ -153,6 +156,7 @@ impl Candidate {
             deflate: self.wire.window.is_some(),
             message_bytes: door.message_bytes,
             permit: taken.permit(&self.public, place),
+            revocations: Arc::clone(parts.admitter.revocations()),
         })
     }
 }
@@ -167,11 +171,13 @@ impl Adoption {
                 return;
             }
         };
-        let Self { inbox, opening, protocol, deflate, message_bytes, permit } = self;
+        let Self { inbox, opening, protocol, deflate, message_bytes, permit, revocations } = self;
+        let (key, principal) = (opening.admission.key, Arc::clone(&opening.admission.principal));
         let handoff = Handoff { stream, read_ahead, opening, protocol, deflate, message_bytes, permit };
         if let Err(error) = inbox.post(ShardInput::Adopt(Box::new(handoff))) {
             error!(%error, "a shard did not take a socket");
         }
+        control::recheck(&*inbox, &revocations, key, &principal);
     }
 }
 

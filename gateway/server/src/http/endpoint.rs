@@ -28,7 +28,7 @@ pub(super) struct Door {
 impl Door {
     pub(super) fn new(
         config: &Checked,
-        index: usize,
+        ix: EndpointIx,
         endpoint: &Endpoint,
         variants: EndpointVariants,
     ) -> Self {
@@ -38,7 +38,7 @@ impl Door {
             Protocol::Echo => (SocketProtocol::Echo, &[]),
         };
         Self {
-            ix: EndpointIx(u16::try_from(index).unwrap_or(u16::MAX)),
+            ix,
             protocol,
             supported: Supported {
                 subprotocols,

@@ -89,7 +89,9 @@ impl Public {
         let config = &parts.config;
         let doors = config.endpoints.iter().zip(&parts.variants).enumerate();
         let doors = doors
-            .map(|(index, (endpoint, variants))| Door::new(config, index, endpoint, *variants))
+            .map(|(index, (endpoint, variants))| {
+                Door::new(config, parts.admitter.endpoint_number(index), endpoint, *variants)
+            })
             .collect();
         let rate = config.limits.handshakes_per_second.map(Rate::new);
         let judging = Semaphore::new((parts.most_pending / JUDGING).max(1));

@@ -1,5 +1,6 @@
 //! What came in and what was dropped on the way to the shards, as numbers that `/metrics` reads.
 
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use rtgw_model::{Bounds, CLASSES, Histogram, Micros, RuleIx, Timestamp};
@@ -57,11 +58,10 @@ impl DropReason {
 /// not take it.
 #[derive(Debug)]
 pub struct Counts {
-    rules: usize,
-    /// By `origin * rules + rule`.
-    publications: Box<[AtomicU64]>,
-    /// By `rule * reasons + reason`.
-    dropped: Box<[AtomicU64]>,
+    /// A column per origin.
+    publications: Table,
+    /// A column per reason.
+    dropped: Table,
     /// By origin.
     ages: Box<[Ages]>,
 }
@@ -74,25 +74,28 @@ struct Ages {
 }
 
 impl Counts {
-    /// Zeros for a configuration with so many sources and channel rules.
-    pub fn new(sources: usize, rules: usize) -> Self {
-        let zeros = |count| (0..count).map(|_| AtomicU64::new(0)).collect();
+    /// Zeros for a configuration with so many sources.
+    pub fn new(sources: usize) -> Self {
         Self {
-            rules,
-            publications: zeros((2 + sources) * rules),
-            dropped: zeros(rules * DropReason::ALL.len()),
+            publications: Table::new(2 + sources),
+            dropped: Table::new(DropReason::ALL.len()),
             ages: (0..2 + sources).map(|_| Ages::default()).collect(),
         }
     }
 
     /// `rtgw_publications_total{source,pattern}`.
     pub fn publications(&self, origin: Origin, rule: RuleIx) -> u64 {
-        self.publications.get(origin.index() * self.rules + usize::from(rule.0)).map_or(0, load)
+        self.publications.read(rule, origin.index())
+    }
+
+    /// The same under all rules; a publication counts once for each of its own.
+    pub fn all_publications(&self) -> u64 {
+        self.publications.sum()
     }
 
     /// `rtgw_dropped_total{pattern,reason}`, of what was dropped before a shard; the shards count their own.
     pub fn dropped(&self, rule: RuleIx, reason: DropReason) -> u64 {
-        self.dropped.get(drop_index(rule, reason)).map_or(0, load)
+        self.dropped.read(rule, reason as usize)
     }
 
     /// `rtgw_end_to_end_seconds{source}`, in the classes of [`Bounds::BETWEEN`].
@@ -117,13 +120,13 @@ impl Counts {
         for rule in rules {
             if !seen.contains(&rule) {
                 seen.push(rule);
-                add(&self.publications, origin.index() * self.rules + usize::from(rule.0));
+                self.publications.add(rule, origin.index());
             }
         }
     }
 
     pub(super) fn drop_one(&self, rule: RuleIx, reason: DropReason) {
-        add(&self.dropped, drop_index(rule, reason));
+        self.dropped.add(rule, reason as usize);
     }
 }
 
@@ -133,18 +136,43 @@ fn age(then: Timestamp, now: Timestamp) -> Micros {
     Micros(ms.unsigned_abs() * 1_000)
 }
 
-fn drop_index(rule: RuleIx, reason: DropReason) -> usize {
-    usize::from(rule.0) * DropReason::ALL.len() + reason as usize
+/// Rules of one part of a [`Table`].
+const PART: usize = 64;
+
+/// Counts by rule and column. Rules come with reloads, so it grows, a part at a time and without a lock.
+#[derive(Debug)]
+struct Table {
+    columns: usize,
+    parts: Box<[OnceLock<Box<[AtomicU64]>>]>,
+}
+
+impl Table {
+    fn new(columns: usize) -> Self {
+        Self { columns, parts: (0..=usize::from(u16::MAX) / PART).map(|_| OnceLock::new()).collect() }
+    }
+
+    fn add(&self, rule: RuleIx, column: usize) {
+        let rule = usize::from(rule.0);
+        let zeros = || (0..PART * self.columns).map(|_| AtomicU64::new(0)).collect();
+        let part = self.parts[rule / PART].get_or_init(zeros);
+        if column < self.columns {
+            part[rule % PART * self.columns + column].fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    fn read(&self, rule: RuleIx, column: usize) -> u64 {
+        let rule = usize::from(rule.0);
+        let part = self.parts[rule / PART].get().filter(|_| column < self.columns);
+        part.map_or(0, |part| load(&part[rule % PART * self.columns + column]))
+    }
+
+    fn sum(&self) -> u64 {
+        self.parts.iter().filter_map(OnceLock::get).flatten().map(load).sum()
+    }
 }
 
 fn load(cell: &AtomicU64) -> u64 {
     cell.load(Ordering::Relaxed)
-}
-
-fn add(cells: &[AtomicU64], index: usize) {
-    if let Some(cell) = cells.get(index) {
-        cell.fetch_add(1, Ordering::Relaxed);
-    }
 }
 
 #[cfg(test)]
@@ -159,12 +187,25 @@ mod tests {
         assert_eq!(of(now.0 + 60_000), Micros(0));
         assert_eq!([i64::MIN, 0].map(of), [Micros(3_600_000_000); 2]);
         assert_eq!(of(i64::MAX), Micros(0));
-        let counts = Counts::new(1, 1);
+        let counts = Counts::new(1);
         for then in [i64::MIN, 0, i64::MAX] {
             counts.handed_over(Origin::Source(0), Timestamp(then));
         }
         let ages = counts.ages(Origin::Source(0));
         assert_eq!((ages.counts[0], ages.counts[CLASSES - 1], ages.sum), (1, 2, Micros(7_200_000_000)));
         assert_eq!(counts.ages(Origin::Source(9)), Histogram::default());
+    }
+
+    #[test]
+    fn rules_that_come_later_count_for_themselves() {
+        let counts = Counts::new(0);
+        for (rule, times) in [(0, 1), (63, 2), (64, 3), (u16::MAX, 4)] {
+            for _ in 0..times {
+                counts.published(Origin::Client, [RuleIx(rule)]);
+            }
+        }
+        let of = |rule| counts.publications(Origin::Client, RuleIx(rule));
+        assert_eq!([0, 1, 63, 64, 65, u16::MAX].map(of), [1, 0, 2, 3, 0, 4]);
+        assert_eq!((counts.publications(Origin::Api, RuleIx(0)), counts.all_publications()), (0, 10));
     }
 }

@@ -54,8 +54,7 @@ mod tests {
 
     #[test]
     fn known_channels_need_no_place_and_left_ones_give_theirs_back() {
-        let intake =
-            Arc::new(Intake::new(Vec::new(), 1, Clock::start(), Arc::new(Counts::new(0, 1))).unwrap());
+        let intake = Arc::new(Intake::new(Vec::new(), 1, Clock::start(), Arc::new(Counts::new(0))).unwrap());
         let broker = Arc::new(Memory::new(Arc::clone(&intake) as _)) as Arc<dyn Broker>;
         let interests = Interests::new(Arc::clone(&intake), broker);
         let room = Room::new(intake, 2);

@@ -61,7 +61,7 @@ impl FakeInbox {
 
 fn intake(shards: usize) -> (Arc<Intake>, Vec<Arc<FakeInbox>>) {
     let inboxes: Vec<Arc<FakeInbox>> = (0..shards).map(|_| Arc::default()).collect();
-    let counts = Arc::new(Counts::new(1, 4));
+    let counts = Arc::new(Counts::new(1));
     let posts = inboxes.iter().map(|inbox| Arc::clone(inbox) as Arc<dyn Inbox>).collect();
     (Arc::new(Intake::new(posts, 1, Clock::start(), counts).unwrap()), inboxes)
 }
@@ -379,7 +379,7 @@ fn a_source_is_counted_by_rule_even_with_nobody_listening() {
 #[test]
 fn more_shards_than_bits_are_refused() {
     let inboxes = (0..MAX_SHARDS + 1).map(|_| Arc::new(FakeInbox::default()) as Arc<dyn Inbox>).collect();
-    let refused = Intake::new(inboxes, 1, Clock::start(), Arc::new(Counts::new(0, 0))).err();
+    let refused = Intake::new(inboxes, 1, Clock::start(), Arc::new(Counts::new(0))).err();
     assert_eq!(refused, Some(TooManyShards(65)));
     let (intake, inboxes) = intake(MAX_SHARDS);
     BrokerSink::gap(&*intake, GapScope::All, GapReason::BrokerReconnected);

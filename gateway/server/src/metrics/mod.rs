@@ -18,6 +18,7 @@ use scrape::{Names, Scrape};
 
 use crate::intake::{Counts, Room};
 use crate::limits::Connections;
+use crate::numbers::Numbers;
 use crate::readiness::Readiness;
 use crate::sources::SourceStatus;
 
@@ -42,20 +43,22 @@ pub struct MetricsParts {
     pub wires: Arc<Wires>,
     /// How the sources are doing, in the order of the configuration.
     pub sources: Vec<Arc<SourceStatus>>,
+    /// The names of patterns and endpoints.
+    pub numbers: Arc<Numbers>,
     /// The pod's state.
     pub readiness: Arc<Readiness>,
 }
 
 /// The page of numbers.
 pub struct Metrics {
-    names: Arc<Names>,
+    sources: Vec<String>,
     parts: MetricsParts,
 }
 
 impl Metrics {
     /// The metrics of a pod that runs `config`.
     pub fn new(config: &Checked, parts: MetricsParts) -> Self {
-        Self { names: Arc::new(Names::new(config)), parts }
+        Self { sources: config.sources.iter().map(|source| source.name.clone()).collect(), parts }
     }
 
     /// Everything of now, in the text format of OpenMetrics 1.0.
@@ -64,7 +67,7 @@ impl Metrics {
     /// Formatting into a string does not fail.
     pub async fn text(&self) -> Result<String, std::fmt::Error> {
         let scrape = Scrape {
-            names: Arc::clone(&self.names),
+            names: Names::new(&self.parts.numbers, self.sources.clone()),
             revision: self.parts.revision.clone(),
             reports: self.parts.reports.fresh().await,
             handshakes: self.parts.handshakes.counts(),

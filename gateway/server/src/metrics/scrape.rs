@@ -7,43 +7,39 @@ use std::time::Duration;
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, MetricEncoder, NoLabelSet};
 use prometheus_client::metrics::MetricType;
-use rtgw_config::checked::Checked;
 use rtgw_model::{Bounds, Histogram, Micros, RuleIx};
 
 use super::catalog::{CATALOG, Kind, Metric};
 use super::process::Process;
 use crate::intake::{Counts, DropReason, Origin, Room};
+use crate::numbers::Numbers;
 use crate::transport::ShardReport;
 
-/// The manifest's names, by index: the only texts that become labels besides fixed tables.
+/// The manifests' names, by number: the only texts that become labels besides fixed tables.
 #[derive(Debug)]
 pub(super) struct Names {
-    pub(super) endpoints: Vec<String>,
-    pub(super) patterns: Vec<String>,
+    pub(super) endpoints: Vec<Arc<str>>,
+    pub(super) patterns: Vec<Arc<str>>,
     pub(super) sources: Vec<String>,
 }
 
 impl Names {
-    pub(super) fn new(config: &Checked) -> Self {
-        Self {
-            endpoints: config.endpoints.iter().map(|endpoint| endpoint.name.clone()).collect(),
-            patterns: config.channels.iter().map(|channel| channel.pattern.source().to_owned()).collect(),
-            sources: config.sources.iter().map(|source| source.name.clone()).collect(),
-        }
+    pub(super) fn new(numbers: &Numbers, sources: Vec<String>) -> Self {
+        Self { endpoints: numbers.endpoints(), patterns: numbers.patterns(), sources }
     }
 
     fn endpoint(&self, index: usize) -> &str {
-        self.endpoints.get(index).map_or("", String::as_str)
+        self.endpoints.get(index).map_or("", |name| name)
     }
 
     fn pattern(&self, index: usize) -> &str {
-        self.patterns.get(index).map_or("", String::as_str)
+        self.patterns.get(index).map_or("", |name| name)
     }
 }
 
 /// One moment's numbers.
 pub(super) struct Scrape {
-    pub(super) names: Arc<Names>,
+    pub(super) names: Names,
     pub(super) revision: String,
     pub(super) reports: Arc<[ShardReport]>,
     pub(super) handshakes: Vec<BTreeMap<&'static str, u64>>,
@@ -155,10 +151,13 @@ impl Scrape {
     }
 
     pub(super) fn deliveries(&self, out: &mut Samples) {
-        let rules = self.names.patterns.len();
-        let sums = self.sums(|report| &report.counters.deliveries, self.names.endpoints.len() * rules);
-        for (index, value) in sums.into_iter().enumerate().filter(|(_, value)| *value > 0) {
-            out.add([self.names.endpoint(index / rules), self.names.pattern(index % rules)], value);
+        let mut sums: BTreeMap<_, u64> = BTreeMap::new();
+        for (endpoint, rule, count) in self.reports.iter().flat_map(|report| report.counters.delivered()) {
+            *sums.entry((endpoint, rule)).or_default() += count;
+        }
+        for ((endpoint, rule), value) in sums {
+            let labels = [self.names.endpoint(endpoint.0.into()), self.names.pattern(rule.0.into())];
+            out.add(labels, value);
         }
     }
 

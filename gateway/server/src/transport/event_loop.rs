@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use mio::event::Event;
 use mio::{Events, Interest, Poll, Token, Waker};
-use rtgw_hub::{Effect, Input, Shard, ShardSettings, TurnBudget};
+use rtgw_hub::{Effect, Input, Shard, ShardSettings, SweepBudget, TurnBudget};
 use rtgw_model::{Close, CloseCode, CommandNames, ConnectionId, Encoder, Now};
 
 use super::clock::Clock;
@@ -34,6 +34,7 @@ pub(super) struct EventLoop {
     pub(super) commands: Arc<CommandNames>,
     pub(super) hub: Shard,
     budget: TurnBudget,
+    sweep: SweepBudget,
     pub(super) sockets: Sockets,
     pub(super) linger: Linger,
     pub(super) traffic: Traffic,
@@ -71,6 +72,7 @@ impl EventLoop {
             index,
             endpoints: settings.endpoints,
             rules: settings.rules,
+            expiry: settings.expiry,
             // Neighbouring shards must not ping in step.
             seed: settings.seed.wrapping_add(u64::from(index).wrapping_mul(0x9E37_79B9_7F4A_7C15)),
         };
@@ -83,6 +85,7 @@ impl EventLoop {
             commands,
             hub: Shard::new(shard, encoder),
             budget: settings.budget,
+            sweep: settings.sweep,
             sockets: Sockets::default(),
             linger: Linger::default(),
             traffic: Traffic::new(settings.endpoints),
@@ -138,7 +141,9 @@ impl EventLoop {
         if self.hub.next_tick().is_some_and(|due| due <= now.at) {
             self.hub.tick(now);
         }
-        let more = self.hub.advance(now, self.budget);
+        // What a sweep takes away is not delivered in the same turn.
+        let sweeping = self.hub.sweep(now, self.sweep);
+        let more = self.hub.advance(now, self.budget) || sweeping;
         let done = self.fanned_out();
         // Before anything is written: who reads a greeting may publish at once, and must find the channels wanted.
         self.carry_effects();

@@ -7,6 +7,7 @@ use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
 
 use anyhow::{Context, Result};
+use arc_swap::ArcSwap;
 use rtgw_config::checked::{Checked, RedisAddress};
 use rtgw_model::Encoder;
 use rtgw_protocol::wires::Wires;
@@ -19,6 +20,7 @@ use crate::auth::Admitter;
 use crate::broker::{Broker, Memory};
 use crate::client_publishing::ClientPublisher;
 use crate::commands::Commands;
+use crate::control::Control;
 use crate::demo;
 use crate::drain::Drain;
 use crate::http::{Internal, InternalParts, Public, PublicParts, listen, variants};
@@ -30,7 +32,8 @@ use crate::outbound::Outbound;
 use crate::publishing::Publisher;
 use crate::questions::Questions;
 use crate::readiness::Readiness;
-use crate::rules::CompiledRules;
+use crate::revocations::Revocations;
+use crate::rulebook::Rulebook;
 use crate::sources::SourceStatus;
 use crate::transport::{self, Settings, Transport};
 use outward::Link;
@@ -102,7 +105,7 @@ impl Bound {
         sources::start(&core, &config, &options, &tasks, &ended)?;
         let (probe, broker, probing) = (Arc::clone(&core.readiness), Arc::clone(&core.broker), ended.clone());
         tasks.spawn(async move { probe.keep_probing(&*broker, &probing).await });
-        let (credentials, keeping) = (Arc::clone(core.admitter.credentials()), ended.clone());
+        let (credentials, keeping) = (Arc::clone(core.admitter.load().credentials()), ended.clone());
         tasks.spawn(async move { credentials.keep_keys(&keeping).await });
         let accepting = CancellationToken::new();
         tasks.spawn(public.0.serve(public.1, accepting.clone()));
@@ -133,8 +136,9 @@ struct Core {
     room: Arc<Room>,
     wires: Arc<Wires>,
     broker: Arc<dyn Broker>,
-    rules: Arc<CompiledRules>,
-    admitter: Arc<Admitter>,
+    rules: Arc<Rulebook>,
+    admitter: Arc<ArcSwap<Admitter>>,
+    control: Control,
     publisher: Publisher,
     counts: Arc<Counts>,
     connections: Arc<Connections>,
@@ -154,13 +158,14 @@ impl Core {
         let encoder: Arc<dyn Encoder> = Arc::clone(&wires) as _;
         let mut settings = Settings::new(config.endpoints.len(), config.channels.len(), fastrand::u64(..));
         settings.shards = options.shards.unwrap_or(settings.shards);
+        settings.expiry = crate::rules::expiry(&config.auth.expiry);
         let link = Arc::new(Link::default());
         let names = Arc::new(Commands::names(config));
         let transport = transport::start(settings, Arc::clone(&encoder), Arc::clone(&link) as _, names)
             .context("cannot start the I/O shards")?;
-        let counts = Arc::new(Counts::new(config.sources.len(), config.channels.len()));
+        let counts = Arc::new(Counts::new(config.sources.len()));
         let inboxes = transport.inboxes.clone();
-        let rules = Arc::new(CompiledRules::new(config));
+        let rules = Rulebook::new(config);
         let latest = latest(config, &rules);
         let about = Arc::clone(&rules);
         let intake = Intake::new(inboxes.clone(), encoder.variants(), settings.clock, Arc::clone(&counts))?
@@ -169,10 +174,13 @@ impl Core {
         let intake = Arc::new(intake);
         let room = Room::new(Arc::clone(&intake), config.limits.pod_channels);
         let broker: Arc<dyn Broker> = Arc::new(Memory::new(Arc::clone(&intake) as _));
+        let revocations: Arc<Revocations> = Arc::default();
+        let admitter = Admitter::new(config, rules.load()).with_revocations(Arc::clone(&revocations));
+        let admitter = Arc::new(ArcSwap::from_pointee(admitter));
         let find = Arc::clone(&rules);
         let publisher = Publisher::new(
             Arc::clone(&broker),
-            Arc::new(move |name| find.find(name).map(|(rule, _)| rule)),
+            Arc::new(move |name| find.rule_of(name)),
             Arc::clone(&counts),
         );
         let to_broker = Arc::new(ClientPublisher::new(publisher.clone(), settings.clock));
@@ -181,8 +189,9 @@ impl Core {
         let questions = Questions::new(
             Handle::current(),
             Arc::clone(&rules),
+            Arc::clone(&admitter),
+            Arc::new(ArcSwap::from_pointee(commands)),
             to_broker,
-            Arc::new(commands),
             Arc::clone(&room),
             inboxes.clone(),
         );
@@ -197,8 +206,9 @@ impl Core {
             room,
             wires,
             broker,
-            admitter: Arc::new(Admitter::new(config, Arc::clone(&rules))),
+            control: Control::new(inboxes.clone().into(), Arc::clone(&rules), revocations),
             rules,
+            admitter,
             publisher,
             counts,
             connections: Connections::new(places.connections, shards),
@@ -225,7 +235,7 @@ impl Core {
         let parts = PublicParts {
             config: Arc::clone(config),
             variants: self.variants.clone(),
-            admitter: Arc::clone(&self.admitter),
+            admitter: self.admitter.load_full(),
             inboxes: self.inboxes(),
             reports: Arc::clone(&self.reports),
             connections: Arc::clone(&self.connections),
@@ -255,6 +265,7 @@ impl Core {
             room: Arc::clone(&self.room),
             wires: Arc::clone(&self.wires),
             sources: self.sources.clone(),
+            numbers: Arc::clone(self.rules.numbers()),
             readiness: Arc::clone(&self.readiness),
         };
         let metrics = Metrics::new(config, parts);
@@ -263,6 +274,7 @@ impl Core {
             revision,
             public,
             publisher: self.publisher.clone(),
+            control: self.control.clone(),
             counts: Arc::clone(&self.counts),
             metrics,
             reports: Arc::clone(&self.reports),
@@ -293,7 +305,7 @@ impl Core {
 }
 
 /// What commands may ask for as it was last published; nothing where none does.
-fn latest(config: &Checked, rules: &Arc<CompiledRules>) -> Option<Arc<Latest>> {
+fn latest(config: &Checked, rules: &Arc<Rulebook>) -> Option<Arc<Latest>> {
     let find = Arc::clone(rules);
     Latest::new(config, Arc::new(move |name| find.rule_of(name))).map(Arc::new)
 }

@@ -34,7 +34,7 @@ pub(super) fn start(
             name: source.name.clone(),
             subscriptions: Subscriptions::new(channels.clone(), patterns.clone()),
             address: Address::new(address)?,
-            mapping: mapping(&source.publish, Arc::new(move |name| rules.find(name).map(|(rule, _)| rule))),
+            mapping: mapping(&source.publish, Arc::new(move |name| rules.rule_of(name))),
             concerned: concerned(&source.publish, &config.channels),
             sink: Arc::clone(&core.intake) as _,
             status: Arc::clone(status),

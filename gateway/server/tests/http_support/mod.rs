@@ -12,13 +12,14 @@ pub use client::{Answer, Client, handshake, masked, text};
 use parking_lot::Mutex;
 use rtgw::auth::Admitter;
 use rtgw::broker::{Broker, Memory};
+use rtgw::control::Control;
 use rtgw::http::{Internal, InternalParts, Public, PublicParts, variants};
 use rtgw::intake::{Counts, Intake, Room};
 use rtgw::limits::{Connections, Users};
 use rtgw::metrics::{Handshakes, Metrics, MetricsParts, Reports};
 use rtgw::publishing::Publisher;
 use rtgw::readiness::Readiness;
-use rtgw::rules::CompiledRules;
+use rtgw::rulebook::Rulebook;
 use rtgw::transport::{Clock, Handoff, Inbox, InboxFull, ShardInput, ShardReport};
 use rtgw_config::Checked;
 use rtgw_crds::{Manifests, Text};
@@ -199,7 +200,7 @@ pub struct Parts {
     reports: Arc<Reports>,
     handshakes: Arc<Handshakes>,
     counts: Arc<Counts>,
-    rules: Arc<CompiledRules>,
+    rules: Arc<Rulebook>,
 }
 
 impl Parts {
@@ -209,8 +210,8 @@ impl Parts {
             readiness: Readiness::new(),
             reports: Arc::new(Reports::new(inboxes.clone().into())),
             handshakes: Arc::new(Handshakes::new(config.endpoints.len())),
-            counts: Arc::new(Counts::new(config.sources.len(), config.channels.len())),
-            rules: Arc::new(CompiledRules::new(config)),
+            counts: Arc::new(Counts::new(config.sources.len())),
+            rules: Rulebook::new(config),
             inboxes,
         }
     }
@@ -220,7 +221,7 @@ impl Parts {
         Public::new(PublicParts {
             config: Arc::clone(config),
             variants,
-            admitter: Arc::new(Admitter::new(config, Arc::clone(&self.rules))),
+            admitter: Arc::new(Admitter::new(config, self.rules.load())),
             inboxes: self.inboxes.clone().into(),
             reports: Arc::clone(&self.reports),
             connections: Arc::clone(&self.connections),
@@ -251,6 +252,7 @@ impl Parts {
             room: self.room(),
             wires: Arc::default(),
             sources: Vec::new(),
+            numbers: Arc::clone(self.rules.numbers()),
             readiness: Arc::clone(&self.readiness),
         };
         InternalParts {
@@ -258,6 +260,7 @@ impl Parts {
             revision: "r1".into(),
             public,
             publisher: Publisher::new(broker, Arc::new(known), Arc::clone(&self.counts)),
+            control: Control::new(self.inboxes.clone().into(), Arc::clone(&self.rules), Arc::default()),
             counts: Arc::clone(&self.counts),
             metrics: Metrics::new(config, metrics),
             reports: Arc::clone(&self.reports),

@@ -31,6 +31,7 @@ impl Rules for Anything {
         let policy = ChannelPolicy {
             rule: RuleIx(0),
             pattern: "{x*}".into(),
+            permission: 0,
             filters: Box::default(),
             delivery: Default::default(),
         };

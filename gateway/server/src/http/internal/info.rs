@@ -7,12 +7,10 @@ use axum::body::Body;
 use axum::extract::State;
 use http::{Response, StatusCode};
 use rtgw_config::checked::{Checked, Protocol};
-use rtgw_model::RuleIx;
 use serde::Serialize;
 
 use super::Internal;
 use crate::http::response;
-use crate::intake::Origin;
 
 #[derive(Serialize)]
 struct Info<'a> {
@@ -62,7 +60,7 @@ pub(super) async fn info(State(internal): State<Arc<Internal>>) -> Response<Body
         uptime_seconds: internal.started.elapsed().as_secs(),
         connections: parts.connections.held(),
         capacity: parts.connections.capacity(),
-        publications: publications(&internal, config),
+        publications: parts.counts.all_publications(),
         deliveries: reports.iter().flat_map(|report| &report.counters.deliveries).sum(),
         endpoints: endpoints(config, parts.public),
         channels: config.channels.iter().map(|channel| channel.pattern.source()).collect(),
@@ -71,18 +69,6 @@ pub(super) async fn info(State(internal): State<Arc<Internal>>) -> Response<Body
         broker: "memory",
     };
     response::json(StatusCode::OK, &info)
-}
-
-/// A publication counts once for each of its rules.
-fn publications(internal: &Internal, config: &Checked) -> u64 {
-    let sources = (0_u16..).take(config.sources.len()).map(Origin::Source);
-    let rules = || (0_u16..).take(config.channels.len()).map(RuleIx);
-    [Origin::Api, Origin::Client]
-        .into_iter()
-        .chain(sources)
-        .flat_map(|origin| rules().map(move |rule| (origin, rule)))
-        .map(|(origin, rule)| internal.parts.counts.publications(origin, rule))
-        .sum()
 }
 
 fn endpoints(config: &Checked, public: SocketAddr) -> Vec<EndpointInfo<'_>> {

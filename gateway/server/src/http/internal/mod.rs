@@ -24,6 +24,7 @@ use super::accept::{Places, accept};
 use super::connection::{self, Patience, serve};
 use super::response;
 use crate::console;
+use crate::control::Control;
 use crate::intake::Counts;
 use crate::limits::Connections;
 use crate::metrics::{Metrics, Reports};
@@ -44,6 +45,8 @@ pub struct InternalParts {
     pub public: SocketAddr,
     /// The way to the broker.
     pub publisher: Publisher,
+    /// The way to the connections.
+    pub control: Control,
     /// What came in.
     pub counts: Arc<Counts>,
     /// The page of numbers.

@@ -1,0 +1,194 @@
+//! What the application orders for many connections at once: subscribe, unsubscribe, close, renew.
+//!
+//! A shard walks its sessions in the order of their slots, a bounded number in each turn. Orders are carried out one behind the
+//! other, so that what was posted later has the last word.
+
+use std::collections::VecDeque;
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use rtgw_model::{ChannelName, Close, ConnectionId, ConnectionKey, Event, Now, Principal, UnsubscribeReason};
+
+use crate::access::Grant;
+use crate::channels::Waiter;
+use crate::review::Standing;
+use crate::session::Holding;
+use crate::shard::{Shard, SweepBudget};
+
+/// Whom an order concerns. Asked on the shard's thread: must not wait.
+pub type Target = Arc<dyn Fn(ConnectionKey, &Principal) -> bool + Send + Sync>;
+
+/// Makes a session's credential of now into its next one.
+pub type Renewal = Arc<dyn Fn(&Principal) -> Principal + Send + Sync>;
+
+/// An order and whom it concerns: the connections that a shard holds when it begins.
+#[derive(Clone)]
+pub struct Control {
+    /// Whom.
+    pub target: Target,
+    /// What.
+    pub order: Order,
+    /// Who waits for the count.
+    pub tally: Arc<Tally>,
+}
+
+/// What is to be done with a connection.
+#[derive(Clone)]
+pub enum Order {
+    /// Hear a channel from now on, up to the connection's limit of subscriptions. Survives what takes the rule's permission away.
+    Subscribe(Grant),
+    /// Hear a channel no more.
+    Unsubscribe(ChannelName),
+    /// End.
+    Close(Close),
+    /// Go on under another credential of the same user and tenant; another identity is left as it is.
+    Renew(Renewal),
+}
+
+/// Counts the connections that an order has affected, and tells the count when the last shard has let go of it.
+pub struct Tally {
+    affected: AtomicU64,
+    done: Option<Box<dyn FnOnce(u64) + Send + Sync>>,
+}
+
+impl Tally {
+    /// A count from zero; `done` is called on the thread that ends last and must not wait.
+    pub fn new(done: impl FnOnce(u64) + Send + Sync + 'static) -> Arc<Self> {
+        Arc::new(Self { affected: AtomicU64::new(0), done: Some(Box::new(done)) })
+    }
+}
+
+impl Drop for Tally {
+    fn drop(&mut self) {
+        if let Some(done) = self.done.take() {
+            done(*self.affected.get_mut());
+        }
+    }
+}
+
+impl fmt::Debug for Control {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Control").field("order", &self.order).finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for Order {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Subscribe(grant) => f.debug_tuple("Subscribe").field(grant.channel()).finish(),
+            Self::Unsubscribe(channel) => f.debug_tuple("Unsubscribe").field(channel).finish(),
+            Self::Close(close) => f.debug_tuple("Close").field(close).finish(),
+            Self::Renew(_) => f.write_str("Renew"),
+        }
+    }
+}
+
+/// Orders that wait or are under way.
+#[derive(Default)]
+pub(crate) struct Controls(VecDeque<Under>);
+
+/// An order under way.
+struct Under {
+    control: Control,
+    /// The next slot, and the end of those that were there when it began.
+    slot: usize,
+    end: Option<usize>,
+}
+
+impl Shard {
+    pub(crate) fn enqueue_control(&mut self, control: Control) {
+        self.controls.0.push_back(Under { control, slot: 0, end: None });
+    }
+
+    /// Goes on with the orders; true when there is more to do at once.
+    pub(crate) fn control(&mut self, now: Now, budget: SweepBudget) -> bool {
+        let mut left = budget.steps.max(1);
+        while let Some(mut under) = self.controls.0.pop_front() {
+            let end = *under.end.get_or_insert(self.generations.len());
+            while under.slot < end && left > 0 {
+                self.order(now, under.slot, &under.control);
+                under.slot += 1;
+                left -= 1;
+            }
+            if under.slot < end {
+                self.controls.0.push_front(under);
+                return true;
+            }
+        }
+        false
+    }
+
+    fn order(&mut self, now: Now, slot: usize, control: &Control) {
+        let Some(session) = self.sessions.get(slot).filter(|session| session.is_open()) else { return };
+        if !(control.target)(session.key, &session.principal) {
+            return;
+        }
+        let slot = slot as u32;
+        let affected = match &control.order {
+            Order::Subscribe(grant) => self.subscribe_by_api(slot, now, grant),
+            Order::Unsubscribe(channel) => self.unsubscribe_by_api(slot, now, channel),
+            Order::Close(close) => {
+                self.close(slot, now, close);
+                true
+            }
+            Order::Renew(renewal) => {
+                let principal = Arc::new(renewal(&session.principal));
+                self.renew(slot, now, principal)
+            }
+        };
+        if affected {
+            control.tally.affected.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    fn subscribe_by_api(&mut self, slot: u32, now: Now, grant: &Grant) -> bool {
+        let Standing::Holds(policy, granted) = self.standing(grant) else { return false };
+        let held = self.channels.find(grant.channel().as_str());
+        let limit = self.profile(slot).subscriptions as usize;
+        let session = &mut self.sessions[slot as usize];
+        if let Some(at) = held.and_then(|channel| session.subscription(channel)) {
+            // From now on it is the application's will, too.
+            session.subscriptions[at].by_api = true;
+            return true;
+        }
+        if session.subscriptions.len() >= limit {
+            return false;
+        }
+        let generation = session.generation;
+        let holding = Holding { granted, auto: false, by_api: true, filter: None };
+        let channel = self.join(slot, grant, &policy, holding);
+        let entry = self.channels.get_mut(channel);
+        if entry.ready {
+            self.say(slot, now, None, subscribed(grant.channel()));
+        } else {
+            let waiter = Waiter { slot, generation, id: None, recovered: None, by_api: true };
+            entry.waiters.push(waiter);
+        }
+        true
+    }
+
+    fn unsubscribe_by_api(&mut self, slot: u32, now: Now, channel: &ChannelName) -> bool {
+        let held = self.channels.find(channel.as_str());
+        let session = &self.sessions[slot as usize];
+        if held.and_then(|channel| session.subscription(channel)).is_none() {
+            return false;
+        }
+        self.take_away(slot, now, channel, UnsubscribeReason::Removed);
+        true
+    }
+
+    /// The broker carries a channel that the API has subscribed somebody to.
+    pub(crate) fn ready_by_api(&mut self, now: Now, connection: ConnectionId, channel: &ChannelName) {
+        if self.open_session(connection)
+            && let Some(known) = self.channels.find(channel.as_str())
+            && self.sessions[connection.slot as usize].subscription(known).is_some()
+        {
+            self.say(connection.slot, now, None, subscribed(channel));
+        }
+    }
+}
+
+fn subscribed(channel: &ChannelName) -> Event {
+    Event::Subscribed { channel: channel.clone(), position: None, recovered: None }
+}
