@@ -86,7 +86,7 @@ fn an_idle_connection_holds_few_bytes() {
     let (public, admin) = (bound.public().unwrap(), bound.internal().unwrap());
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
     let stop = CancellationToken::new();
-    let serving = runtime.spawn(bound.serve(stop.clone(), || {}));
+    let serving = runtime.spawn(bound.serve(stop.clone(), |_| {}));
     eventually("the gateway is ready", || {
         http::try_get(admin, "/readyz").filter(|answer| answer.status == 200)
     });

@@ -79,7 +79,7 @@ impl Serve {
                 tracing::warn!("a second signal: ending at once");
                 std::process::exit(1);
             });
-            bound.serve(stop, || print(&welcome)).await
+            bound.serve(stop, |_| print(&welcome)).await
         })?;
         // Blocking tasks, if any are left, must not hold up the end.
         runtime.shutdown_background();

@@ -34,7 +34,7 @@ use crate::questions::Questions;
 use crate::readiness::Readiness;
 use crate::revocations::Revocations;
 use crate::rulebook::Rulebook;
-use crate::sources::SourceStatus;
+use crate::sources::{FindRule, SourceStatus};
 use crate::transport::{self, Settings, Transport};
 use outward::Link;
 
@@ -90,11 +90,11 @@ impl Bound {
         Ok(self.internal.local_addr()?)
     }
 
-    /// Serves until `stop`, then drains and ends. `ready` is called once clients are served.
+    /// Serves until `stop`, then drains and ends. `ready` is called once clients are served, with the way to them.
     ///
     /// # Errors
     /// A part that could not be started.
-    pub async fn serve(self, stop: CancellationToken, ready: impl FnOnce()) -> Result<()> {
+    pub async fn serve(self, stop: CancellationToken, ready: impl FnOnce(&Control)) -> Result<()> {
         let Self { public, internal, options, config } = self;
         let core = Core::start(&config, &options)?;
         let ended = CancellationToken::new();
@@ -114,7 +114,7 @@ impl Bound {
             let ended = ended.clone();
             tasks.spawn(async move { ended.run_until_cancelled(demo).await });
         }
-        ready();
+        ready(&core.control);
         stop.cancelled().await;
         core.drain(accepting).await;
         ended.cancel();
@@ -156,9 +156,7 @@ impl Core {
         let (wires, variants) = variants(config)?;
         let wires = Arc::new(wires);
         let encoder: Arc<dyn Encoder> = Arc::clone(&wires) as _;
-        let mut settings = Settings::new(config.endpoints.len(), config.channels.len(), fastrand::u64(..));
-        settings.shards = options.shards.unwrap_or(settings.shards);
-        settings.expiry = crate::rules::expiry(&config.auth.expiry);
+        let settings = settings(config, options);
         let link = Arc::new(Link::default());
         let names = Arc::new(Commands::names(config));
         let transport = transport::start(settings, Arc::clone(&encoder), Arc::clone(&link) as _, names)
@@ -177,12 +175,7 @@ impl Core {
         let revocations: Arc<Revocations> = Arc::default();
         let admitter = Admitter::new(config, rules.load()).with_revocations(Arc::clone(&revocations));
         let admitter = Arc::new(ArcSwap::from_pointee(admitter));
-        let find = Arc::clone(&rules);
-        let publisher = Publisher::new(
-            Arc::clone(&broker),
-            Arc::new(move |name| find.rule_of(name)),
-            Arc::clone(&counts),
-        );
+        let publisher = Publisher::new(Arc::clone(&broker), find_rule(&rules), Arc::clone(&counts));
         let to_broker = Arc::new(ClientPublisher::new(publisher.clone(), settings.clock));
         let (for_commands, by) = (Arc::clone(&rules), Arc::clone(&to_broker));
         let commands = Commands::new(config, for_commands, by, latest, Outbound::new(), settings.clock);
@@ -306,8 +299,19 @@ impl Core {
 
 /// What commands may ask for as it was last published; nothing where none does.
 fn latest(config: &Checked, rules: &Arc<Rulebook>) -> Option<Arc<Latest>> {
-    let find = Arc::clone(rules);
-    Latest::new(config, Arc::new(move |name| find.rule_of(name))).map(Arc::new)
+    Latest::new(config, find_rule(rules)).map(Arc::new)
+}
+
+fn find_rule(rules: &Arc<Rulebook>) -> FindRule {
+    let rules = Arc::clone(rules);
+    Arc::new(move |name| rules.rule_of(name))
+}
+
+fn settings(config: &Checked, options: &Options) -> Settings {
+    let mut settings = Settings::new(config.endpoints.len(), config.channels.len(), fastrand::u64(..));
+    settings.shards = options.shards.unwrap_or(settings.shards);
+    settings.expiry = crate::rules::expiry(&config.auth.expiry);
+    settings
 }
 
 /// Names the content of a configuration: equal for equal content, and without a trace of its secrets, which print only their length.
