@@ -149,6 +149,27 @@ fn a_message_is_bounded_as_json_too() {
     assert_eq!(code(&sent, 6 * sent.len()), None);
 }
 
+#[test]
+fn a_repeated_key_is_found_in_maps_of_any_size() {
+    for size in [2_usize, 15, 16, 17, 18, 300, 20_000] {
+        let map = |keys: &dyn Fn(usize) -> usize| {
+            let mut sent = vec![0xDF];
+            sent.extend(u32::try_from(size).unwrap().to_be_bytes());
+            for at in 0..size {
+                sent.push(0xA8);
+                sent.extend(format!("{:08}", keys(at)).bytes());
+                sent.push(0xC0);
+            }
+            msgpack::to_json(&sent, ROOMY)
+        };
+        assert!(map(&|at| at).is_ok(), "{size}");
+        for (first, second) in [(0, size - 1), (0, 1), (size - 2, size - 1)] {
+            let repeated = map(&|at| if at == second { first } else { at });
+            assert_eq!(repeated, Err(msgpack::Unreadable::Repeated), "{size}: {first} {second}");
+        }
+    }
+}
+
 fn publication(data: &str) -> Publication {
     Publication {
         channels: std::iter::once(ChannelName::parse("room:1").unwrap()).collect(),
