@@ -7,6 +7,7 @@ use std::net::IpAddr;
 use bytes::Bytes;
 use parking_lot::Mutex;
 use rtgw_hub::GapScope;
+use rtgw_hub::access::Revision;
 use rtgw_model::{ChannelName, ConnectionKey, EndpointIx, GapReason, Principal, Publication, RuleIx};
 use tokio::sync::mpsc;
 
@@ -152,6 +153,27 @@ async fn subscriptions_are_granted_or_denied_by_their_rule() {
             "{channel}"
         );
     }
+}
+
+#[tokio::test]
+async fn a_review_says_of_each_channel_whether_it_may_still_be_heard() {
+    let mut asked = Asked::of(Arc::new(Memory::new(Arc::new(Heard::default()))));
+    let channels = ["room:1", "quiet", "undeclared"].map(|name| ChannelName::parse(name).unwrap());
+    asked.put("ann", Question::Reauthorize(channels.clone().into()));
+    let Answer::Reauthorized(principal, review) = asked.answer().await else { panic!("another answer") };
+    assert_eq!((&*principal.user, review.revision()), ("ann", Revision::FIRST));
+    let [room, quiet, undeclared] = channels;
+    assert_eq!(review.channels(), [(room, true), (quiet, false), (undeclared, false)]);
+}
+
+#[tokio::test]
+async fn a_token_that_nobody_can_judge_refreshes_nothing() {
+    let mut asked = Asked::of(Arc::new(Memory::new(Arc::new(Heard::default()))));
+    let token = Token("a.b.c".into());
+    asked.put("ann", Question::Refresh { token, held: Box::default() });
+    let Answer::Refreshed(Err(denied)) = asked.answer().await else { panic!("another answer") };
+    assert_eq!(denied.code, ErrorCode::Forbidden);
+    assert!(!denied.message.contains("a.b.c"), "{denied:?}");
 }
 
 #[tokio::test]

@@ -63,6 +63,8 @@ pub(crate) struct World {
     /// When time last made a great leap.
     pub(crate) woke: Millis,
     refreshed: u64,
+    /// Reviews without an answer.
+    reviews: usize,
     /// The application gives orders.
     ordered: bool,
     /// Channels the broker carries for this shard.
@@ -121,6 +123,7 @@ impl World {
             orders_done: Arc::default(),
             woke: Millis(0),
             refreshed: 0,
+            reviews: 0,
             ordered,
             wanted: BTreeSet::new(),
             sent: BTreeMap::new(),
@@ -353,6 +356,7 @@ impl World {
         self.answers = later;
         for (_, input) in Vec::from_iter::<Vec<(Millis, Input)>>(due) {
             if let Input::Answered(connection, answer) = &input {
+                self.reviews -= usize::from(matches!(answer, Answer::Reauthorized(..)));
                 self.note_refresh(*connection, answer);
             }
             self.shard.handle(self.now, input);
@@ -456,6 +460,12 @@ impl World {
                     let answer = match question.question {
                         Question::Refresh { token, held } => self.judge_token(&asker, &token, &held),
                         Question::Reauthorize(channels) => {
+                            self.reviews += 1;
+                            assert!(
+                                self.reviews <= self.sweep.reviews,
+                                "seed {}: too many reviews",
+                                self.seed
+                            );
                             let review = self.review(&asker, &channels);
                             Answer::Reauthorized(question.principal.clone(), review)
                         }
