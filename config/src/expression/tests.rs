@@ -60,7 +60,7 @@ fn unknown_names_are_told_with_a_hint() {
     assert_eq!(error("[1].all(x, y > x)", &SOURCE), "unknown name `y` in a source rule");
     let ip = Expression::compile_in("connection.adress == '::1'", &Scope::Admission).unwrap_err();
     assert_eq!(ip.to_string(), "unknown name `connection.adress` in an admission rule");
-    assert_eq!(ip.hint().unwrap(), "one of: id, ip, endpoint, query, auth");
+    assert_eq!(ip.hint().unwrap(), "one of: id, ip, endpoint, query, auth, time");
     assert_eq!(error("source.params.id", &SOURCE), "unknown name `source.params.id` in a source rule");
     assert_eq!(error("sise(msg)", &SOURCE), "unknown function `sise`");
     assert_eq!(Expression::compile("sise(msg)").unwrap_err().hint().unwrap(), "did you mean `size`?");
