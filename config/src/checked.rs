@@ -199,9 +199,16 @@ pub struct Expiry {
     pub grace: Duration,
 }
 
-/// Bytes that must never be printed: `Debug` shows only the length.
-#[derive(Clone, PartialEq, Eq)]
+/// Bytes that must never be printed: `Debug` shows only the length. `==` takes a time that says nothing but whether lengths differ.
+#[derive(Clone, Eq)]
 pub struct Secret(pub Vec<u8>);
+
+impl PartialEq for Secret {
+    fn eq(&self, other: &Self) -> bool {
+        use subtle::ConstantTimeEq;
+        self.0.ct_eq(&other.0).into()
+    }
+}
 
 impl std::fmt::Debug for Secret {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {

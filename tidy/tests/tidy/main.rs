@@ -5,6 +5,7 @@ mod crates;
 mod documents;
 mod examples;
 mod parts;
+mod secrets;
 mod sources;
 
 /// Fails with one line per offender.

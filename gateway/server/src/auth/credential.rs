@@ -40,8 +40,8 @@ impl Place {
     }
 }
 
-/// A credential as it came; never printed.
-#[derive(Clone, PartialEq, Eq)]
+/// A credential as it came; never printed, and nothing to compare with a secret.
+#[derive(Clone)]
 pub struct Credential<'r> {
     /// The token or key.
     pub text: Cow<'r, str>,

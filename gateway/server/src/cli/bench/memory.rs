@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 use rtgw_config::checked::Algorithm;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::Bench;
 use super::child::{Floor, Gateway};
@@ -38,17 +38,21 @@ metadata: {name: bench}
 stringData: {jwt: benchmark-benchmark-benchmark-benchmark}
 "#;
 
-/// A token of user `number` with about 200 bytes of claims.
-pub(super) fn token(number: usize) -> Result<String> {
-    let claims = json!({
+/// About 200 bytes of claims of user `number`.
+pub(super) fn claims(number: usize) -> Value {
+    json!({
         "sub": format!("user-{number:06}"),
         "exp": 4_102_444_800_u64,
         "name": "A person of some name",
         "roles": ["member", "editor"],
         "workspace_id": "0f8fad5b-d9cb-469f-a165-70867728950e",
         "email": format!("user-{number:06}@example.com"),
-    });
-    crate::auth::sign(Algorithm::Hs256, KEY.as_bytes(), &claims.to_string()).context("HS256 is HMAC")
+    })
+}
+
+/// A token with these claims.
+pub(super) fn token(number: usize) -> Result<String> {
+    crate::auth::sign(Algorithm::Hs256, KEY.as_bytes(), &claims(number).to_string()).context("HS256 is HMAC")
 }
 
 /// Opens `count` connections, tokens made in advance.

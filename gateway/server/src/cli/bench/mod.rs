@@ -7,8 +7,11 @@ mod admission;
 mod child;
 mod compression;
 mod deliveries;
+mod flooder;
+mod floods;
 mod floor;
 mod frames;
+mod issuer;
 mod memory;
 mod process;
 mod publisher;
@@ -53,8 +56,10 @@ enum Row {
     OwnChannels,
     /// How often a publication is compressed.
     Compression,
-    /// TCP, upgrade and a signed token.
+    /// TCP, upgrade, and each way to know who a client is.
     Admission,
+    /// The p99 of those who behave beside floods of bad tokens, half handshakes and commands.
+    Floods,
 }
 
 impl Bench {
@@ -78,6 +83,9 @@ impl Bench {
         }
         if wanted(Row::Admission) {
             admission::measure(&self, &mut report)?;
+        }
+        if wanted(Row::Floods) {
+            floods::measure(&self, &mut report)?;
         }
         Ok(report.print()?)
     }
