@@ -148,7 +148,7 @@ impl Handshakes {
 
     /// Many commands at once, over a connection that is made anew when it was closed.
     fn commands(&mut self, connection: &mut Option<TcpStream>) -> Result<u64> {
-        let stream = match connection {
+        let stream = match &mut *connection {
             Some(stream) => stream,
             none => {
                 let request = Request { address: self.to, path: "/flooded", token: Some(&self.good) };
