@@ -90,117 +90,62 @@ fn handshake(to: SocketAddr, path: &str, lines: &[String]) -> (u16, String) {
     (status, text)
 }
 
+/// Attempts: name, path, header lines and the status. GOOD and OTHER are tokens, OLD is one of the key before.
+const TRIES: &[(&str, &str, &[&str], u16)] = &[
+    ("one", "/ws", &["Authorization: Bearer GOOD"], 101),
+    ("of the key before", "/ws", &["Authorization: Bearer OLD"], 101),
+    ("two headers", "/ws", &["Authorization: Bearer GOOD", "Authorization: Bearer OTHER"], 400),
+    ("the same twice", "/ws", &["Authorization: Bearer GOOD", "Authorization: Bearer GOOD"], 400),
+    ("of different case", "/ws", &["Authorization: Bearer GOOD", "AUTHORIZATION: bearer OTHER"], 400),
+    ("two in one header", "/ws", &["Authorization: Bearer GOOD, Bearer OTHER"], 401),
+    ("twice in one header", "/ws", &["Authorization: Bearer GOOD GOOD"], 401),
+    ("a folded header", "/ws", &["Authorization: Bearer", " GOOD"], 400),
+    ("two API keys", "/ws", &["X-API-Key: KEY", "X-API-Key: KEY"], 400),
+    ("an API key", "/ws", &["X-API-Key: KEY"], 101),
+    ("an API key in the query", "/ws?token=KEY", &[], 401),
+    ("an API key among subprotocols", "/ws", &["Sec-WebSocket-Protocol: bearer, KEY"], 401),
+    ("two in the query", "/ws?token=GOOD&token=GOOD", &[], 400),
+    ("two names in the query", "/ws?token=GOOD&access_token=GOOD", &[], 400),
+    ("two subprotocols", "/ws", &["Sec-WebSocket-Protocol: bearer, GOOD, access_token, OTHER"], 400),
+    // The first place of the endpoint's order decides, and a later one does not help.
+    ("bad header, good query", "/ws?token=GOOD", &["Authorization: Bearer a.b.c"], 401),
+    ("empty header, good query", "/ws?token=GOOD", &["Authorization: Bearer "], 401),
+    ("good header, bad query", "/ws?token=a.b.c", &["Authorization: Bearer GOOD"], 101),
+    ("good header, bad API key", "/ws", &["Authorization: Bearer GOOD", "X-API-Key: wrong"], 101),
+    // Places that are not the endpoint's do not count.
+    ("query where headers count", "/header?token=GOOD", &[], 401),
+    ("API key header where it does not count", "/header", &["X-API-Key: KEY"], 401),
+    ("header where the query counts", "/query", &["Authorization: Bearer GOOD"], 401),
+    ("cookie where headers count", "/header", &["Cookie: session=GOOD; token=GOOD"], 401),
+    ("behind a semicolon", "/query?x=1;token=GOOD", &[], 401),
+    ("in the path", "/query/GOOD", &[], 404),
+    ("cookie", "/page", &["Cookie: session=GOOD", PAGE], 101),
+    ("cookie of nobody's page", "/page", &["Cookie: session=GOOD"], 403),
+    ("cookie of a foreign page", "/page", &["Cookie: session=GOOD", "Origin: https://app.test.evil"], 403),
+    ("two origins", "/page", &["Cookie: session=GOOD", PAGE, "Origin: https://evil"], 400),
+    ("two cookies", "/page", &["Cookie: session=GOOD; session=OTHER", PAGE], 400),
+    ("two cookie headers", "/page", &["Cookie: session=GOOD", "Cookie: session=OTHER", PAGE], 400),
+    ("cookie of another name", "/page", &["Cookie: Session=GOOD; xsession=GOOD", PAGE], 401),
+];
+const PAGE: &str = "Origin: https://app.test";
+
 #[test]
 fn one_credential_in_one_place_or_none() {
     let gateway = serve("places");
     let (good, other) = (token(SIGNING, "ann"), token(SIGNING, "bob"));
-    let bearer = |token: &str| format!("Authorization: Bearer {token}");
-    let line = |text: &str| text.to_owned();
-    let page = "Origin: https://app.test";
-    let tries: Vec<(&str, String, Vec<String>, u16)> = vec![
-        ("one", line("/ws"), vec![bearer(&good)], 101),
-        ("the key before", line("/ws"), vec![bearer(&token(PREVIOUS, "ann"))], 101),
-        ("two headers", line("/ws"), vec![bearer(&good), bearer(&other)], 400),
-        ("the same twice", line("/ws"), vec![bearer(&good), bearer(&good)], 400),
-        (
-            "two headers of different case",
-            line("/ws"),
-            vec![bearer(&good), format!("AUTHORIZATION: bearer {other}")],
-            400,
-        ),
-        (
-            "two in one header",
-            line("/ws"),
-            vec![format!("Authorization: Bearer {good}, Bearer {other}")],
-            401,
-        ),
-        (
-            "good and bad in one header",
-            line("/ws"),
-            vec![format!("Authorization: Bearer {good} {good}")],
-            401,
-        ),
-        ("a folded header", line("/ws"), vec![line("Authorization: Bearer"), format!(" {good}")], 400),
-        (
-            "two API keys",
-            line("/ws"),
-            vec![format!("X-API-Key: {API_KEY}"), format!("X-API-Key: {API_KEY}")],
-            400,
-        ),
-        ("API key", line("/ws"), vec![format!("X-API-Key: {API_KEY}")], 101),
-        ("API key in the query", format!("/ws?token={API_KEY}"), vec![], 401),
-        (
-            "API key among subprotocols",
-            line("/ws"),
-            vec![format!("Sec-WebSocket-Protocol: bearer, {API_KEY}")],
-            401,
-        ),
-        ("two in the query", format!("/ws?token={good}&token={good}"), vec![], 400),
-        ("two names in the query", format!("/ws?token={good}&access_token={good}"), vec![], 400),
-        (
-            "two subprotocols",
-            line("/ws"),
-            vec![format!("Sec-WebSocket-Protocol: bearer, {good}, access_token, {other}")],
-            400,
-        ),
-        // The first place of the endpoint's order decides, and a later one does not help.
-        ("bad header, good query", format!("/ws?token={good}"), vec![bearer("a.b.c")], 401),
-        ("empty header, good query", format!("/ws?token={good}"), vec![line("Authorization: Bearer ")], 401),
-        ("good header, bad query", line("/ws?token=a.b.c"), vec![bearer(&good)], 101),
-        ("good header, bad API key", line("/ws"), vec![bearer(&good), line("X-API-Key: wrong")], 101),
-        // Places that are not the endpoint's do not count.
-        ("query where headers count", format!("/header?token={good}"), vec![], 401),
-        (
-            "API key header where it does not count",
-            line("/header"),
-            vec![format!("X-API-Key: {API_KEY}")],
-            401,
-        ),
-        ("header where the query counts", line("/query"), vec![bearer(&good)], 401),
-        (
-            "cookie where headers count",
-            line("/header"),
-            vec![format!("Cookie: session={good}; token={good}"), line(page)],
-            403,
-        ),
-        ("a fragment", format!("/query?x=1;token={good}"), vec![], 401),
-        ("in the path", format!("/query/{good}"), vec![], 404),
-        ("cookie", line("/page"), vec![format!("Cookie: session={good}"), line(page)], 101),
-        ("cookie of nobody's page", line("/page"), vec![format!("Cookie: session={good}")], 403),
-        (
-            "cookie of a foreign page",
-            line("/page"),
-            vec![format!("Cookie: session={good}"), line("Origin: https://app.test.evil")],
-            403,
-        ),
-        (
-            "two origins",
-            line("/page"),
-            vec![format!("Cookie: session={good}"), line(page), line("Origin: https://evil")],
-            400,
-        ),
-        (
-            "two cookies",
-            line("/page"),
-            vec![format!("Cookie: session={good}; session={other}"), line(page)],
-            400,
-        ),
-        (
-            "two cookie headers",
-            line("/page"),
-            vec![format!("Cookie: session={good}"), format!("Cookie: session={other}"), line(page)],
-            400,
-        ),
-        (
-            "cookie of another name",
-            line("/page"),
-            vec![format!("Cookie: Session={good}; xsession={good}"), line(page)],
-            401,
-        ),
-    ];
+    let old = token(PREVIOUS, "ann");
+    let filled = |text: &str| {
+        // The key first: a token may contain its placeholder.
+        text.replace("=KEY", &format!("={API_KEY}"))
+            .replace(" KEY", &format!(" {API_KEY}"))
+            .replace("GOOD", &good)
+            .replace("OTHER", &other)
+            .replace("OLD", &old)
+    };
     let mut wrong = Vec::new();
-    for (name, path, lines, expected) in &tries {
-        let (status, answer) = handshake(gateway.public, path, lines);
+    for (name, path, lines, expected) in TRIES {
+        let lines: Vec<String> = lines.iter().map(|line| filled(line)).collect();
+        let (status, answer) = handshake(gateway.public, &filled(path), &lines);
         if status != *expected {
             wrong.push(format!("{name}: {status}"));
         }
@@ -230,7 +175,6 @@ async fn secrets_and_credentials_show_nowhere() {
         socket.send(&command).await;
         heard.push_str(&socket.text().await);
     }
-    let lines = |text: String| vec![text];
     let mut told = heard;
     for (path, header) in [
         ("/ws".to_owned(), format!("Authorization: Bearer {bad}")),
@@ -241,7 +185,7 @@ async fn secrets_and_credentials_show_nowhere() {
         ("/page".to_owned(), format!("Cookie: session={good}")),
         (format!("/nowhere?token={good}"), "X: y".to_owned()),
     ] {
-        told.push_str(&handshake(gateway.public, &path, &lines(header)).1);
+        told.push_str(&handshake(gateway.public, &path, &[header]).1);
     }
     for path in ["/metrics", "/config", "/v1/info", "/v1/connections", "/readyz", "/livez", "/nowhere"] {
         told.push_str(&http::try_get(gateway.admin, path).map_or_else(String::new, |answer| answer.body));

@@ -58,7 +58,7 @@ fn claims(issuer: &str, sub: &str, org: &str) -> Value {
     json!({"iss": issuer, "sub": sub, "org": org})
 }
 
-fn with(mut claims: Value, members: Value) -> Value {
+fn with(mut claims: Value, members: &Value) -> Value {
     claims.as_object_mut().unwrap().extend(members.as_object().unwrap().clone());
     claims
 }
@@ -73,7 +73,7 @@ struct Play {
 impl Play {
     async fn begin(manifest: &str, name: &str) -> Self {
         let gateway = serve(manifest, name, &[]);
-        let ann = with(claims(A, "ann", "acme"), json!({"team": "red", "role": "admin"}));
+        let ann = with(claims(A, "ann", "acme"), &json!({"team": "red", "role": "admin"}));
         let query = format!("token={}", signed(KEY_A, &ann));
         let mut victim = Client::open(&gateway, "the victim", Wire::Json, &query).await.unwrap();
         for channel in ["room:a.acme:lobby", "deep:a.acme:x:y"] {
@@ -107,6 +107,7 @@ impl Play {
 }
 
 /// Attempts of somebody who is connected: name, what is sent, what it is answered.
+#[allow(clippy::too_many_lines, reason = "a table")]
 fn commands() -> Vec<(&'static str, Value, &'static str)> {
     let subscribe = |channel: &str| json!({"type": "subscribe", "data": {"channel": channel}});
     let say_to = |org: &str, room: &str| json!({"type": "say_to", "data": {"org": org, "room": room, "kind": "k", "is": FORGED}});
@@ -217,7 +218,7 @@ async fn no_command_of_a_manifest_crosses_on_any_wire() {
 #[tokio::test]
 async fn claims_put_no_segments_into_channels() {
     let mut play = Play::begin(MANIFEST, "claims").await;
-    let eve = |members: Value| with(claims(A, "eve", "evil"), members);
+    let eve = |members: Value| with(claims(A, "eve", "evil"), &members);
     let tries = [
         ("segments in the user", eve(json!({"sub": "x:../acme:ann"}))),
         ("segments in the tenant", eve(json!({"org": "acme:ann", "sub": "ann"}))),
@@ -268,16 +269,16 @@ async fn an_issuer_speaks_for_its_own_tenants_and_is_asked_nowhere_by_a_token() 
         ("b's name under a's key", signed(KEY_A, &ann(B)), 4401),
         (
             "a's key named under b's",
-            signed_with(Header { kid: Some("a".into()), ..plain() }, KEY_B, &ann(A)),
+            signed_with(&Header { kid: Some("a".into()), ..plain() }, KEY_B, &ann(A)),
             4401,
         ),
-        ("both names", signed(KEY_B, &with(ann(B), json!({"iss": [A, B]}))), 4401),
+        ("both names", signed(KEY_B, &with(ann(B), &json!({"iss": [A, B]}))), 4401),
         ("a's name with a slash", signed(KEY_B, &ann("https://a.test/")), 4401),
         ("no name", signed(KEY_B, &json!({"sub": "ann", "org": "acme"})), 4401),
         (
             "address of keys in the header",
             signed_with(
-                Header { jku: Some(here.clone()), x5u: Some(here.clone()), ..plain() },
+                &Header { jku: Some(here.clone()), x5u: Some(here.clone()), ..plain() },
                 "another-key-0123456789abcdef-0123",
                 &ann(A),
             ),
@@ -287,7 +288,7 @@ async fn an_issuer_speaks_for_its_own_tenants_and_is_asked_nowhere_by_a_token() 
         (
             "address as a key's name",
             signed_with(
-                Header { kid: Some(here.clone()), ..plain() },
+                &Header { kid: Some(here.clone()), ..plain() },
                 "another-key-0123456789abcdef-0123",
                 &ann(A),
             ),
@@ -295,7 +296,7 @@ async fn an_issuer_speaks_for_its_own_tenants_and_is_asked_nowhere_by_a_token() 
         ),
         (
             "address in claims",
-            signed(KEY_B, &with(ann(B), json!({"jku": here, "webhook": here, "url": here}))),
+            signed(KEY_B, &with(ann(B), &json!({"jku": here, "webhook": here, "url": here}))),
             101,
         ),
     ];

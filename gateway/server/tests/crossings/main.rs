@@ -114,6 +114,7 @@ fn hostile_claims() -> Vec<(&'static str, Value, &'static str)> {
 }
 
 /// Attempts by somebody who is connected as a member of w2: name, what is sent, and what it is answered.
+#[allow(clippy::too_many_lines, reason = "a table")]
 fn commands(victim: &str) -> Vec<(&'static str, Value, &'static str)> {
     let subscribe = |channel: &str| json!({"type": "subscribe", "data": {"channel": channel}});
     let publish = |channel: &str| json!({"type": "publish", "data": {"channel": channel, "event": "alert", "data": {"is": FORGED}}});

@@ -41,13 +41,13 @@ impl Wire {
 
 /// A token with any claims, signed with `key`; it ends in an hour.
 pub fn signed(key: &str, claims: &Value) -> String {
-    signed_with(Header::new(Algorithm::HS256), key, claims)
+    signed_with(&Header::new(Algorithm::HS256), key, claims)
 }
 
-pub fn signed_with(header: Header, key: &str, claims: &Value) -> String {
+pub fn signed_with(header: &Header, key: &str, claims: &Value) -> String {
     let mut claims = claims.clone();
     claims["exp"] = json!(jsonwebtoken::get_current_timestamp() + 3600);
-    jsonwebtoken::encode(&header, &claims, &EncodingKey::from_secret(key.as_bytes())).unwrap()
+    jsonwebtoken::encode(header, &claims, &EncodingKey::from_secret(key.as_bytes())).unwrap()
 }
 
 /// A gateway that serves a manifest of this test's own, on one shard: what the victim has heard was given to everybody.
