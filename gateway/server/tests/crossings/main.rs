@@ -5,6 +5,7 @@
 #![allow(clippy::unwrap_used, clippy::panic, clippy::expect_used, unreachable_pub)]
 
 mod issuers;
+mod refreshes;
 mod stage;
 #[path = "../support/mod.rs"]
 mod support;

@@ -28,7 +28,7 @@ pub(super) struct Signer {
 impl Signer {
     pub(super) fn new() -> Result<Self> {
         let key = PrivateKeyDer::from_pem_slice(PRIVATE_KEY).context("a private key")?;
-        let key = RsaKeyPair::from_pkcs8(key.secret_der()).map_err(|error| anyhow!("{error}"))?;
+        let key = RsaKeyPair::from_der(key.secret_der()).map_err(|error| anyhow!("{error}"))?;
         Ok(Self { key, random: SystemRandom::new() })
     }
 
