@@ -2,8 +2,10 @@
 //!
 //! Checking is pure: no file, no clock, no network. It returns every problem with its path, or a value that needs no further check.
 
+pub mod changes;
 mod check;
 pub mod checked;
+pub mod classes;
 mod credentials;
 pub mod defaults;
 pub mod expression;

@@ -9,7 +9,7 @@ mod project;
 mod secret;
 
 pub use gateway::RealtimeGateway;
-pub use manifest::{Manifests, Text};
+pub use manifest::{Manifests, Sketch, Text};
 
 /// Group and version of our objects.
 pub const API_VERSION: &str = "realtime-gateway.dev/v1alpha1";

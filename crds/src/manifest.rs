@@ -3,7 +3,9 @@
 use std::collections::BTreeMap;
 use std::sync::LazyLock;
 
-use rtgw_config::{Accepted, Problem, Problems, Secrets, defaults, raw, schema, shape, suggest, yaml};
+use rtgw_config::{
+    Accepted, Problem, Problems, Secrets, changes, defaults, raw, schema, shape, suggest, yaml,
+};
 use serde_json::Value;
 
 use crate::gateway::RealtimeGateway;
@@ -40,6 +42,28 @@ struct Found {
     document: Value,
 }
 
+/// What one gateway is written with.
+#[derive(Clone, Debug)]
+pub struct Sketch {
+    spec: Value,
+    secrets: Secrets,
+    generation: Option<u64>,
+}
+
+impl Sketch {
+    /// The generation that the operator wrote; `None` for a manifest.
+    pub fn generation(&self) -> Option<u64> {
+        self.generation
+    }
+
+    /// Paths at which `newer` differs, Secrets by their keys. Holds no value.
+    pub fn changes(&self, newer: &Self) -> Vec<String> {
+        let mut changes = changes::changes("spec", &self.spec, &newer.spec);
+        changes.extend(changes::changed_secrets(&self.secrets, &newer.secrets));
+        changes
+    }
+}
+
 /// How a gateway is written.
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Form {
@@ -68,6 +92,21 @@ impl Manifests {
     /// Names of the gateways, in the order of the texts.
     pub fn names(&self) -> Vec<&str> {
         self.gateways.iter().map(|found| found.name.as_str()).collect()
+    }
+
+    /// What the gateway called `name`, or the only one, is written with, to be compared with what it is written with later.
+    pub fn sketch(&self, name: Option<&str>) -> Option<Sketch> {
+        let found = self.choose(name).ok()?;
+        let (namespace, generation) = match found.form {
+            Form::Object => (found.document.pointer("/metadata/namespace"), None),
+            Form::Config => {
+                (found.document.get("namespace"), found.document.get("generation").and_then(Value::as_u64))
+            }
+        };
+        let namespace = namespace.and_then(Value::as_str).unwrap_or(defaults::NAMESPACE);
+        let spec = found.document.get("spec").cloned().unwrap_or_default();
+        let secrets = self.secrets.get(namespace).cloned().unwrap_or_default();
+        Some(Sketch { spec, secrets, generation })
     }
 
     /// Checks the gateway called `name`, or the only one.

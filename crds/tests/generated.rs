@@ -7,7 +7,7 @@ use std::fmt::Write;
 use std::fs;
 use std::path::Path;
 
-use rtgw_config::schema;
+use rtgw_config::{classes, schema};
 use rtgw_crds::RealtimeGateway;
 use serde_json::Value;
 
@@ -44,6 +44,9 @@ fn the_reference_of_fields_is_current() {
          Lengths are in characters; a CEL expression has at most 1,024 bytes. \
          Durations are numbers with `h`, `m`, `s` or `ms` (`1h30m`, `250ms`). \
          Amounts of bytes are numbers, or numbers with `k`, `M`, `G`, `Ki`, `Mi`, `Gi`.\n\n\
+         The column \"Change\" says what a change takes in a cluster: `hot` fields are taken by running pods (what is about a connection \
+         counts for new connections), `deferred` ones by each pod when it is replaced anyway, `restart` ones replace the pods, `children` \
+         ones change objects beside them. [Reload](../guide/reload.md) says what that means for a gateway that reads files.\n\n\
          `rtgw check -f FILE` names everything that is wrong with a manifest. An editor that knows JSON Schema checks it while \
          it is written, with [realtimegateway.schema.json](../../crds/generated/realtimegateway.schema.json); for the YAML \
          language server that is a first line of `# yaml-language-server: $schema=PATH`.\n",
@@ -58,7 +61,7 @@ fn the_reference_of_fields_is_current() {
             let path = format!("{part}.{name}");
             let mut rows = String::new();
             table(&mut rows, &path, field, is_required(schema, name));
-            write!(page, "\n## `{path}`\n\n| Field | Type | Default | Bounds | Meaning |\n|---|---|---|---|---|\n{rows}").unwrap();
+            write!(page, "\n## `{path}`\n\n| Field | Type | Default | Bounds | Change | Meaning |\n|---|---|---|---|---|---|\n{rows}").unwrap();
         }
     }
     compare("docs/reference/manifest.md", &page);
@@ -74,7 +77,9 @@ fn table(out: &mut String, path: &str, schema: &Value, required: bool) {
         schema["description"].as_str().unwrap_or_default().replace("\n\n", "<br>").replace('\n', "<br>");
     let meaning = meaning.replace('|', "\\|");
     let (kind, bounds) = (kind(schema), bounds(schema).replace('|', "\\|"));
-    writeln!(out, "| `{path}` | {kind} | {default} | {bounds} | {meaning} |").unwrap();
+    let leaf = format!("{path}{}", if schema.get("items").is_some() { "[]" } else { "" });
+    let class = leaf.strip_prefix("spec.").and_then(classes::class).map_or("", |class| class.as_str());
+    writeln!(out, "| `{path}` | {kind} | {default} | {bounds} | {class} | {meaning} |").unwrap();
     let (inner, path) = match schema.get("items") {
         Some(items) => (items, format!("{path}[]")),
         None => (schema, path.to_owned()),
@@ -133,4 +138,29 @@ fn bounds(schema: &Value) -> String {
     let plain = schema["pattern"] != rtgw_config::raw::units::DURATION_PATTERN;
     bounds.extend(number("maxLength").filter(|_| plain).map(|most| format!("at most {most} characters")));
     bounds.join("; ")
+}
+
+fn leaves(path: &str, schema: &Value, found: &mut Vec<String>) {
+    let (schema, path) = match schema.get("items") {
+        Some(items) => (items, format!("{path}[]")),
+        None => (schema, path.to_owned()),
+    };
+    match schema["properties"].as_object().filter(|some| !some.is_empty()) {
+        Some(fields) => {
+            for (name, field) in fields {
+                leaves(&if path.is_empty() { name.clone() } else { format!("{path}.{name}") }, field, found);
+            }
+        }
+        None => found.push(path),
+    }
+}
+
+#[test]
+fn every_field_of_the_object_has_a_class_and_the_table_names_no_other() {
+    let mut found = Vec::new();
+    leaves("", &schema::of::<RealtimeGateway>()["properties"]["spec"], &mut found);
+    let without: Vec<_> = found.iter().filter(|path| classes::class(path).is_none()).collect();
+    assert!(without.is_empty(), "say in config/src/classes.rs what a change of these takes: {without:?}");
+    let gone: Vec<_> = classes::leaves().filter(|(path, _)| !found.iter().any(|one| one == path)).collect();
+    assert!(gone.is_empty(), "these are no fields: {gone:?}");
 }

@@ -11,7 +11,7 @@ pub struct Variant(pub u8);
 
 /// Encodes for the variants of one configuration. All bytes are complete frames, ready for a socket.
 pub trait Encoder: Send + Sync {
-    /// How many variants there are; [`Variant`]s are below it.
+    /// How many variants there are; [`Variant`]s are below it. Only grows, with reloads.
     fn variants(&self) -> usize;
 
     /// A publication as the variant dresses it. `channel` is the index in `publication.channels` of the channel that is

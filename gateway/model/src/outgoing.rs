@@ -6,6 +6,9 @@ use bytes::Bytes;
 
 use crate::{Encoder, Micros, Publication, Variant};
 
+/// As many as a [`Variant`] can name.
+const VARIANTS: usize = 1 << u8::BITS;
+
 /// A publication and one cell per (variant, shown channel), filled on first use and shared by all shards.
 #[derive(Debug)]
 pub struct Outgoing {
@@ -13,6 +16,8 @@ pub struct Outgoing {
     variants: u16,
     sensitive: bool,
     frames: Box<[OnceLock<Bytes>]>,
+    /// Cells of the variants that came after this publication: a reload may bring some while it is on its way.
+    late: OnceLock<Box<[OnceLock<Bytes>]>>,
     /// When this pod heard it; for the fan-out histogram.
     pub heard: Micros,
 }
@@ -22,9 +27,10 @@ impl Outgoing {
     pub fn new(publication: Publication, variants: usize, heard: Micros) -> Self {
         let cells = variants * publication.channels.len();
         let frames = (0..cells).map(|_| OnceLock::new()).collect();
+        let late = OnceLock::new();
         // Variants have numbers of one byte.
         let variants = u16::try_from(variants).unwrap_or(u16::MAX);
-        Self { publication, variants, sensitive: false, frames, heard }
+        Self { publication, variants, sensitive: false, frames, late, heard }
     }
 
     /// The same, to be compressed for nobody when `sensitive`: one of its channels says so, whichever channel a subscriber hears it by.
@@ -43,7 +49,18 @@ impl Outgoing {
     pub fn frame(&self, variant: Variant, channel: usize, encoder: &dyn Encoder) -> &Bytes {
         let variant = if self.sensitive { encoder.uncompressed(variant) } else { variant };
         let shown = if encoder.shows_channel(variant) { channel } else { 0 };
-        let cell = shown * usize::from(self.variants) + usize::from(variant.0);
-        self.frames[cell].get_or_init(|| encoder.publication(variant, &self.publication, channel))
+        let (variants, number) = (usize::from(self.variants), usize::from(variant.0));
+        let cell = if number < variants {
+            &self.frames[shown * variants + number]
+        } else {
+            &self.late()[shown * VARIANTS + number]
+        };
+        cell.get_or_init(|| encoder.publication(variant, &self.publication, channel))
+    }
+
+    #[cold]
+    fn late(&self) -> &[OnceLock<Bytes>] {
+        let cells = VARIANTS * self.publication.channels.len();
+        self.late.get_or_init(|| (0..cells).map(|_| OnceLock::new()).collect())
     }
 }

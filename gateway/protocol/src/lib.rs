@@ -13,7 +13,7 @@
 //! use rtgw_protocol::wires::{Protocol, VariantSpec, Wires};
 //!
 //! // Once per configuration: every way in which an endpoint may write gets a number.
-//! let mut wires = Wires::new();
+//! let wires = Wires::new();
 //! let plain = VariantSpec {
 //!     protocol: Protocol::Json,
 //!     envelope: Envelope::Typed,

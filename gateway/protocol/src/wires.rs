@@ -1,7 +1,7 @@
 //! Complete frames for every variant of a configuration: the [`Encoder`] that the hub is given.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, OnceLock, PoisonError};
 
 use bytes::Bytes;
 use rtgw_model::{Close, Encoder, Event, Message, Publication, Variant};
@@ -70,13 +70,43 @@ impl VariantSpec {
 #[error("the endpoints need more than {VARIANTS} ways to encode a publication")]
 pub struct TooManyVariants;
 
-/// The variants of one configuration. Filled by [`Wires::intern`], then shared and never changed.
-#[derive(Clone, Debug, Default)]
+/// The variants of all configurations of a process. Only grows: who was admitted under an earlier configuration keeps its variant.
+#[derive(Debug)]
 pub struct Wires {
-    specs: Vec<VariantSpec>,
-    compressions: Arc<AtomicU64>,
-    /// By variant, the one without compression.
-    plain: Vec<Variant>,
+    table: Box<[OnceLock<Entry>]>,
+    /// How many of the table are taken; locked while one is added.
+    taken: Mutex<usize>,
+    compressions: AtomicU64,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Entry {
+    spec: VariantSpec,
+    /// The variant without compression.
+    plain: Variant,
+}
+
+impl Entry {
+    const UNKNOWN: Self = Self {
+        spec: VariantSpec {
+            protocol: Protocol::Json,
+            envelope: Envelope::Typed,
+            metadata: false,
+            seq: false,
+            compression: None,
+        },
+        plain: Variant(0),
+    };
+}
+
+impl Default for Wires {
+    fn default() -> Self {
+        Self {
+            table: (0..VARIANTS).map(|_| OnceLock::new()).collect(),
+            taken: Mutex::new(0),
+            compressions: AtomicU64::new(0),
+        }
+    }
 }
 
 impl Wires {
@@ -85,31 +115,37 @@ impl Wires {
         Self::default()
     }
 
-    /// The number of `spec`; the same for specs that give the same bytes.
+    /// The number of `spec`; the same for specs that give the same bytes, now and ever.
     ///
     /// # Errors
     /// [`TooManyVariants`] above [`VARIANTS`].
-    pub fn intern(&mut self, spec: VariantSpec) -> Result<Variant, TooManyVariants> {
-        let spec = spec.normal();
+    pub fn intern(&self, spec: VariantSpec) -> Result<Variant, TooManyVariants> {
+        let mut taken = self.taken.lock().unwrap_or_else(PoisonError::into_inner);
+        self.intern_at(&mut taken, spec.normal())
+    }
+
+    fn intern_at(&self, taken: &mut usize, spec: VariantSpec) -> Result<Variant, TooManyVariants> {
         if let Some(known) = self.find(spec) {
             return Ok(known);
         }
         // What may not be compressed must have a way out too.
         let plain = match spec.compression {
-            Some(_) => Some(self.intern(VariantSpec { compression: None, ..spec })?),
+            Some(_) => Some(self.intern_at(taken, VariantSpec { compression: None, ..spec }.normal())?),
             None => None,
         };
-        let at = self.specs.len();
-        let number = u8::try_from(at).ok().filter(|_| at < VARIANTS).map(Variant).ok_or(TooManyVariants)?;
-        self.specs.push(spec);
-        self.plain.push(plain.unwrap_or(number));
+        let cell = self.table.get(*taken).ok_or(TooManyVariants)?;
+        let number = u8::try_from(*taken).map(Variant).map_err(|_| TooManyVariants)?;
+        // Free, because only the holder of the lock fills the table, in order.
+        let _filled = cell.set(Entry { spec, plain: plain.unwrap_or(number) });
+        *taken += 1;
         Ok(number)
     }
 
     /// The number of `spec`, if it was interned.
     pub fn find(&self, spec: VariantSpec) -> Option<Variant> {
         let spec = spec.normal();
-        let at = self.specs.iter().position(|known| *known == spec)?;
+        let mut entries = self.table.iter().map_while(OnceLock::get);
+        let at = entries.position(|known| known.spec == spec)?;
         u8::try_from(at).ok().map(Variant)
     }
 
@@ -133,13 +169,18 @@ impl Wires {
     }
 
     fn spec(&self, variant: Variant) -> &VariantSpec {
-        &self.specs[usize::from(variant.0)]
+        &self.entry(variant).spec
+    }
+
+    fn entry(&self, variant: Variant) -> &Entry {
+        // Nobody has a number that was not given here.
+        self.table.get(usize::from(variant.0)).and_then(OnceLock::get).unwrap_or(&Entry::UNKNOWN)
     }
 }
 
 impl Encoder for Wires {
     fn variants(&self) -> usize {
-        self.specs.len()
+        *self.taken.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn publication(&self, variant: Variant, publication: &Publication, channel: usize) -> Bytes {
@@ -153,7 +194,7 @@ impl Encoder for Wires {
     }
 
     fn uncompressed(&self, variant: Variant) -> Variant {
-        self.plain[usize::from(variant.0)]
+        self.entry(variant).plain
     }
 
     fn shows_channel(&self, variant: Variant) -> bool {

@@ -188,7 +188,7 @@ proptest! {
             publication.data = format!("\"{}\"", "x".repeat(padding)).into();
         }
         let envelope = if event { Envelope::Event } else { Envelope::Typed };
-        let mut wires = Wires::new();
+        let wires = Wires::new();
         let spec = VariantSpec { protocol: Protocol::Json, envelope, metadata, seq: true, compression: None };
         let variant = wires.intern(spec).unwrap();
         let shared = wires.publication(variant, &publication, 1);

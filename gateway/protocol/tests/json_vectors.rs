@@ -194,7 +194,7 @@ impl From<Published> for Publication {
 #[test]
 fn publications() {
     fn check(vector: PublicationVector) {
-        let mut wires = Wires::new();
+        let wires = Wires::new();
         let variant = wires
             .intern(VariantSpec {
                 protocol: Protocol::Json,
@@ -297,7 +297,7 @@ fn event(said: Said, envelope: Envelope, at: Timestamp) -> Option<Event> {
 fn messages() {
     fn check(vector: MessageVector) {
         let (envelope, timestamp) = (vector.envelope.into(), Timestamp(vector.at));
-        let mut wires = Wires::new();
+        let wires = Wires::new();
         let spec = VariantSpec {
             protocol: Protocol::Json,
             envelope,

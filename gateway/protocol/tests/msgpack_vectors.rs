@@ -192,7 +192,7 @@ fn open(frame: &[u8]) -> (u8, Value) {
 #[test]
 fn publications_and_messages_are_the_objects_of_the_json_wire() {
     let of = |protocol, envelope, metadata, seq| {
-        let mut wires = Wires::new();
+        let wires = Wires::new();
         let variant =
             wires.intern(VariantSpec { protocol, envelope, metadata, seq, compression: None }).unwrap();
         (wires, variant)
@@ -238,7 +238,7 @@ fn payload(frame: &[u8]) -> Value {
 
 #[test]
 fn compression_is_shared_as_on_the_json_wire() {
-    let mut wires = Wires::new();
+    let wires = Wires::new();
     let compression = Some(Compression { window: Window::Bits12, min_bytes: 64 });
     let spec = VariantSpec {
         protocol: Protocol::MessagePack,

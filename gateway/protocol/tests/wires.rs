@@ -24,7 +24,7 @@ fn compressed(min_bytes: usize) -> Option<Compression> {
 }
 
 fn single(spec: VariantSpec) -> (Wires, Variant) {
-    let mut wires = Wires::new();
+    let wires = Wires::new();
     let variant = wires.intern(spec).unwrap();
     (wires, variant)
 }
@@ -62,7 +62,7 @@ fn inflate(body: &[u8]) -> Vec<u8> {
 
 #[test]
 fn equal_bytes_have_one_number() {
-    let mut wires = Wires::new();
+    let wires = Wires::new();
     let plain = wires.intern(PLAIN).unwrap();
     let raw = wires.intern(VariantSpec { envelope: Envelope::Raw, ..PLAIN }).unwrap();
     assert_ne!(plain, raw);
@@ -76,7 +76,7 @@ fn equal_bytes_have_one_number() {
 
 #[test]
 fn a_number_too_many_is_refused_and_the_known_stay() {
-    let mut wires = Wires::new();
+    let wires = Wires::new();
     let spec = |at: usize| VariantSpec { compression: compressed(at), ..PLAIN };
     // The first brings the plain one with it, for what may not be compressed.
     for at in 1..VARIANTS {
@@ -127,7 +127,7 @@ fn publications_are_compressed_from_the_threshold_on_and_only_when_that_helps() 
 
 #[test]
 fn a_publication_is_compressed_once_for_each_window() {
-    let mut wires = Wires::new();
+    let wires = Wires::new();
     let of = |window| VariantSpec { compression: Some(Compression { window, min_bytes: 0 }), ..PLAIN };
     let variants = [
         wires.intern(of(Window::Bits12)).unwrap(),

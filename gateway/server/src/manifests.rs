@@ -21,15 +21,24 @@ pub fn load(files: &[PathBuf], name: Option<&str>) -> Result<Accepted, Vec<Probl
 /// # Errors
 /// Every file that could not be read.
 pub fn read(files: &[PathBuf]) -> Result<Manifests, Vec<Problem>> {
+    texts(files, None).map(|texts| Manifests::read(&texts))
+}
+
+/// What is in `files`, in their order. Standard input ends with its first reading, so whoever reads again has `stdin` from then.
+///
+/// # Errors
+/// Every file that could not be read.
+pub fn texts(files: &[PathBuf], stdin: Option<&Text>) -> Result<Vec<Text>, Vec<Problem>> {
     let mut texts = Vec::new();
     let mut problems = Vec::new();
     for file in files {
-        match read_file(file) {
+        let known = stdin.filter(|_| file == Path::new("-"));
+        match known.map_or_else(|| read_file(file), |text| Ok(text.clone())) {
             Ok(text) => texts.push(text),
             Err(problem) => problems.push(problem),
         }
     }
-    if problems.is_empty() { Ok(Manifests::read(&texts)) } else { Err(problems) }
+    if problems.is_empty() { Ok(texts) } else { Err(problems) }
 }
 
 fn read_file(file: &Path) -> Result<Text, Problem> {

@@ -60,6 +60,11 @@ impl Readiness {
         self.state.lock().watched.push((part, Box::new(works)));
     }
 
+    /// Asks no more about a part.
+    pub fn forget(&self, part: &str) {
+        self.state.lock().watched.retain(|(known, _)| known != part);
+    }
+
     /// Marks a part as not working.
     pub fn degrade(&self, part: &str) {
         if self.state.lock().degraded.insert(part.to_owned()) {
@@ -160,6 +165,8 @@ mod tests {
         assert_eq!(verdict.degraded, ["source:jobs"]);
         readiness.degrade("broker");
         assert!(readiness.verdict().ready);
+        readiness.forget("source:jobs");
+        assert_eq!(readiness.verdict().degraded, ["broker"]);
         assert!(!readiness.delivering());
         readiness.drain();
         assert!(!readiness.verdict().ready);

@@ -1,11 +1,13 @@
 //! Logs on stderr: text for a person at a terminal, JSON for a collector.
 
 use std::io::IsTerminal;
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use rtgw_config::checked::LogLevel;
 use tracing_subscriber::EnvFilter;
+use tracing_subscriber::reload::Handle;
 
 /// How lines look.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
@@ -37,17 +39,44 @@ pub fn start(level: LogLevel, format: LogFormat) -> Result<(), AlreadySet> {
     let subscriber = tracing_subscriber::fmt()
         .with_writer(std::io::stderr)
         .with_env_filter(filter(level))
+        .with_filter_reloading()
         // A line that cannot be written would be reported on stderr, by a macro that panics where that fails too: a collector
         // that goes away would end whichever thread logs next.
         .log_internal_errors(false);
     match format {
         LogFormat::Text => {
             // Colours are not built in.
-            subscriber.with_ansi(false).with_target(false).try_init()
+            let subscriber = subscriber.with_ansi(false).with_target(false);
+            keep(subscriber.reload_handle());
+            subscriber.try_init()
         }
-        LogFormat::Json => subscriber.json().flatten_event(true).with_current_span(false).try_init(),
+        LogFormat::Json => {
+            let subscriber = subscriber.json().flatten_event(true).with_current_span(false);
+            keep(subscriber.reload_handle());
+            subscriber.try_init()
+        }
     }
     .map_err(|_| AlreadySet)
+}
+
+/// Sends events from another level on, from now on; nothing before [`start`].
+pub fn set_level(level: LogLevel) {
+    if let Some(set) = SET.get() {
+        set(filter(level));
+    }
+}
+
+type Set = Box<dyn Fn(EnvFilter) + Send + Sync>;
+
+/// Replaces the filter of the one subscriber.
+static SET: OnceLock<Set> = OnceLock::new();
+
+fn keep<S: 'static>(handle: Handle<EnvFilter, S>) {
+    // A second start changes nothing, as with the subscriber.
+    let _kept = SET.set(Box::new(move |filter| {
+        // The subscriber lives as long as the process.
+        let _replaced = handle.reload(filter);
+    }));
 }
 
 fn filter(level: LogLevel) -> EnvFilter {

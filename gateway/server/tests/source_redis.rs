@@ -73,7 +73,8 @@ impl Source {
             subscriptions,
             address: Address::new(&RedisAddress { url: redis.url(), password }).unwrap(),
             mapping,
-            concerned: GapScope::Rules([RuleIx(1)].into()),
+            concerned: Arc::new(|| GapScope::Rules([RuleIx(1)].into())),
+            missed: false,
             sink: Arc::new(Sink(sender)),
             status: Arc::clone(&status),
         };

@@ -37,18 +37,17 @@ impl EndpointVariants {
     }
 }
 
-/// The encoder of a configuration, and the variants of its endpoints in their order.
+/// The variants of a configuration's endpoints in their order; those that `wires` does not have yet are added.
 ///
 /// # Errors
 /// [`TooManyVariants`].
-pub fn variants(config: &Checked) -> Result<(Wires, Vec<EndpointVariants>), TooManyVariants> {
-    let mut wires = Wires::new();
-    let endpoints = config.endpoints.iter().map(|endpoint| {
+pub fn variants(config: &Checked, wires: &Wires) -> Result<Vec<EndpointVariants>, TooManyVariants> {
+    let endpoint = |endpoint: &Endpoint| {
         let own = match endpoint.protocol {
             Protocol::Json => wires::Protocol::Json,
             Protocol::Echo => wires::Protocol::Echo,
         };
-        let mut by_window = |protocol| {
+        let by_window = |protocol| {
             Ok(ByWindow {
                 plain: wires.intern(spec(endpoint, protocol, None))?,
                 bits12: wires.intern(spec(endpoint, protocol, Some(Window::Bits12)))?,
@@ -61,9 +60,8 @@ pub fn variants(config: &Checked) -> Result<(Wires, Vec<EndpointVariants>), TooM
             Protocol::Echo => own_variants,
         };
         Ok(EndpointVariants { own: own_variants, msgpack })
-    });
-    let endpoints = endpoints.collect::<Result<_, _>>()?;
-    Ok((wires, endpoints))
+    };
+    config.endpoints.iter().map(endpoint).collect()
 }
 
 fn spec(endpoint: &Endpoint, protocol: wires::Protocol, window: Option<Window>) -> VariantSpec {

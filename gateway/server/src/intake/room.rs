@@ -1,6 +1,7 @@
 //! How many channels this pod may carry: their names are chosen by clients, so their number must end somewhere.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use rtgw_model::ChannelName;
 
@@ -15,18 +16,25 @@ const AT_ONCE: usize = 64;
 /// fanned out. Those who are answered at the same moment may go over the bound together, each by the channels of one answer.
 pub struct Room {
     intake: Arc<Intake>,
-    most: usize,
+    most: AtomicUsize,
 }
 
 impl Room {
     /// Room for `most` channels of `intake`.
     pub fn new(intake: Arc<Intake>, most: u32) -> Arc<Self> {
-        Arc::new(Self { intake, most: usize::try_from(most).unwrap_or(usize::MAX) })
+        let room = Self { intake, most: AtomicUsize::new(0) };
+        room.resize(most);
+        Arc::new(room)
+    }
+
+    /// Has room for so many from now on; those that are held stay.
+    pub fn resize(&self, most: u32) {
+        self.most.store(usize::try_from(most).unwrap_or(usize::MAX), Ordering::Relaxed);
     }
 
     /// Whether all of `channels` may be subscribed to: those that this pod carries already always may.
     pub fn has_place_for<'a>(&self, channels: impl IntoIterator<Item = &'a ChannelName>) -> bool {
-        let free = self.most.saturating_sub(self.held());
+        let free = self.capacity().saturating_sub(self.held());
         free >= AT_ONCE
             || channels.into_iter().filter(|channel| !self.intake.carries(channel)).count() <= free
     }
@@ -38,7 +46,7 @@ impl Room {
 
     /// Most of them.
     pub fn capacity(&self) -> usize {
-        self.most
+        self.most.load(Ordering::Relaxed)
     }
 }
 

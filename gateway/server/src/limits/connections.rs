@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 /// The pod's places.
 #[derive(Debug)]
 pub struct Connections {
-    capacity: u32,
+    capacity: AtomicU32,
     held: AtomicU32,
     by_shard: Box<[AtomicU32]>,
 }
@@ -22,14 +22,20 @@ impl Connections {
     /// `capacity` places over `shards` shards (at least one).
     pub fn new(capacity: u32, shards: u16) -> Arc<Self> {
         let by_shard = (0..shards.max(1)).map(|_| AtomicU32::new(0)).collect();
+        let capacity = AtomicU32::new(capacity);
         Arc::new(Self { capacity, held: AtomicU32::new(0), by_shard })
+    }
+
+    /// Has so many places from now on; who holds one beyond them keeps it.
+    pub fn resize(&self, capacity: u32) {
+        self.capacity.store(capacity, Ordering::Relaxed);
     }
 
     /// Takes a place on the shard that holds fewest; `None` when all are taken.
     pub fn take(self: &Arc<Self>) -> Option<Place> {
         self.held
             .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |held| {
-                (held < self.capacity).then_some(held + 1)
+                (held < self.capacity()).then_some(held + 1)
             })
             .ok()?;
         // Two takers may choose the same shard at once; the next ones even that out.
@@ -41,7 +47,7 @@ impl Connections {
 
     /// Whether [`Connections::take`] would find none at the moment.
     pub fn is_full(&self) -> bool {
-        self.held() >= self.capacity
+        self.held() >= self.capacity()
     }
 
     /// `count` split over the shards as their places in use are.
@@ -66,7 +72,7 @@ impl Connections {
 
     /// All places.
     pub fn capacity(&self) -> u32 {
-        self.capacity
+        self.capacity.load(Ordering::Relaxed)
     }
 }
 
@@ -98,8 +104,11 @@ mod tests {
         assert!(!connections.is_full());
         let _second = connections.take().unwrap();
         assert!(connections.is_full() && connections.take().is_none());
+        connections.resize(1);
         drop(first);
         assert_eq!(connections.held(), 1);
+        assert!(connections.is_full() && connections.take().is_none(), "one place is no more");
+        connections.resize(2);
         assert!(connections.take().is_some());
     }
 

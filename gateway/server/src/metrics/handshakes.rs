@@ -4,11 +4,15 @@ use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use parking_lot::Mutex;
+use rtgw_model::EndpointIx;
+
+type Results = BTreeMap<&'static str, u64>;
 
 /// Handshakes since the start. Results are `accepted` or the code of a refusal, so their number is fixed by the program.
 #[derive(Debug)]
 pub struct Handshakes {
-    by_endpoint: Box<[Mutex<BTreeMap<&'static str, u64>>]>,
+    /// By the endpoint's number; grows with reloads.
+    by_endpoint: Mutex<Vec<Results>>,
     pending: AtomicU64,
 }
 
@@ -19,14 +23,17 @@ pub struct Pending<'a>(&'a AtomicU64);
 impl Handshakes {
     /// Zeros for so many endpoints.
     pub fn new(endpoints: usize) -> Self {
-        Self { by_endpoint: (0..endpoints).map(|_| Mutex::default()).collect(), pending: AtomicU64::new(0) }
+        Self { by_endpoint: Mutex::new(vec![Results::new(); endpoints]), pending: AtomicU64::new(0) }
     }
 
     /// Counts one.
-    pub fn count(&self, endpoint: usize, result: &'static str) {
-        if let Some(results) = self.by_endpoint.get(endpoint) {
-            *results.lock().entry(result).or_default() += 1;
+    pub fn count(&self, endpoint: EndpointIx, result: &'static str) {
+        let at = usize::from(endpoint.0);
+        let mut by_endpoint = self.by_endpoint.lock();
+        if at >= by_endpoint.len() {
+            by_endpoint.resize_with(at + 1, Results::new);
         }
+        *by_endpoint[at].entry(result).or_default() += 1;
     }
 
     /// Counts a connection as not upgraded while the answer lives.
@@ -40,9 +47,9 @@ impl Handshakes {
         self.pending.load(Ordering::Relaxed)
     }
 
-    /// The counts, by endpoint.
+    /// The counts, by the endpoint's number.
     pub fn counts(&self) -> Vec<BTreeMap<&'static str, u64>> {
-        self.by_endpoint.iter().map(|results| results.lock().clone()).collect()
+        self.by_endpoint.lock().clone()
     }
 }
 

@@ -17,7 +17,7 @@ pub use redis_pubsub::RedisPubSub;
 use rtgw_config::checked::PublishRule;
 use rtgw_hub::GapScope;
 use rtgw_model::{ChannelName, GapReason, Publication, RuleIx};
-pub use status::SourceStatus;
+pub use status::{Named, SourceStatus, SourceStatuses};
 pub use subscriptions::Subscriptions;
 
 use crate::expressions::{DropReason, Mapped, MappingRules, SourceMessage};
@@ -29,6 +29,9 @@ pub trait SourceSink: Send + Sync {
     /// Publications of these channels may have been missed.
     fn gap(&self, scope: GapScope, reason: GapReason);
 }
+
+/// Says whom a gap of a source concerns, by the rules of now.
+pub type Concerned = Arc<dyn Fn() -> GapScope + Send + Sync>;
 
 /// Finds the first channel rule that fits a name.
 pub type FindRule = Arc<dyn Fn(&ChannelName) -> Option<RuleIx> + Send + Sync>;

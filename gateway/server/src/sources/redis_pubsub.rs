@@ -10,7 +10,6 @@ use std::time::{Duration, SystemTime};
 use bytes::Bytes;
 use redis::aio::MultiplexedConnection;
 use redis::{AsyncConnectionConfig, Client, PushInfo, PushKind, RedisError, Value};
-use rtgw_hub::GapScope;
 use rtgw_model::Timestamp;
 use tokio::sync::Notify;
 use tokio::time::{Instant, sleep, timeout};
@@ -20,7 +19,7 @@ use super::backoff::Backoff;
 use super::queue::{Item, Message, Queue, Session};
 use super::status::SourceStatus;
 use super::subscriptions::Subscriptions;
-use super::{Mapping, SourceSink};
+use super::{Concerned, Mapping, SourceSink};
 use crate::expressions::{DropReason, Mapped, Origin, SourceMessage};
 
 /// Largest message.
@@ -51,7 +50,9 @@ pub struct RedisPubSub {
     /// Message to publication.
     pub mapping: Mapping,
     /// Whom a gap concerns ([`super::concerned`]).
-    pub concerned: GapScope,
+    pub concerned: Concerned,
+    /// Publications were missed before it began: it takes the place of one that has ended.
+    pub missed: bool,
     /// Where publications go.
     pub sink: Arc<dyn SourceSink>,
     /// How it is doing; shared with readiness and metrics.
@@ -118,7 +119,7 @@ impl RedisPubSub {
         let mut backoff = Backoff::default();
         let mut log = Quiet::default();
         // Whether there was a time in which nobody listened: also before the first connection, if that took more than one try.
-        let mut missed = false;
+        let mut missed = self.missed;
         loop {
             let trouble = match self.connect(queue, missed).await {
                 Err(trouble) => trouble,
@@ -214,7 +215,7 @@ impl RedisPubSub {
             let mut turn = Instant::now();
             for item in items {
                 match item {
-                    Item::Gap(reason) => self.sink.gap(self.concerned.clone(), reason),
+                    Item::Gap(reason) => self.sink.gap((self.concerned)(), reason),
                     Item::Message(message) => self.deliver_one(&message, &mut log),
                 }
                 if turn.elapsed() >= TURN {

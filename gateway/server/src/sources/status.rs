@@ -1,9 +1,34 @@
 //! How a source is doing, for readiness and metrics.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use parking_lot::Mutex;
+
+/// The sources of this process's life by their numbers: what one of a name counted before a reload goes on after it.
+#[derive(Debug, Default)]
+pub struct SourceStatuses(Mutex<Vec<Named>>);
+
+/// A source's name and how it is doing.
+pub type Named = (Arc<str>, Arc<SourceStatus>);
+
+impl SourceStatuses {
+    /// The number and the status of the source called `name`, new ones if there was none of this name.
+    pub fn of(&self, name: &str) -> (u16, Arc<SourceStatus>) {
+        let mut all = self.0.lock();
+        let at = all.iter().position(|(known, _)| **known == *name).unwrap_or_else(|| {
+            all.push((name.into(), Arc::default()));
+            all.len() - 1
+        });
+        (u16::try_from(at).unwrap_or(u16::MAX), Arc::clone(&all[at].1))
+    }
+
+    /// All of them by number.
+    pub fn all(&self) -> Vec<Named> {
+        self.0.lock().clone()
+    }
+}
 
 /// Counts since the start and the state of now.
 #[derive(Debug, Default)]
@@ -39,6 +64,11 @@ impl SourceStatus {
     /// `rtgw_source_errors_total{source,reason}`: lost and refused connections, and messages that did not become a publication.
     pub fn errors(&self) -> BTreeMap<&'static str, u64> {
         self.errors.lock().clone()
+    }
+
+    /// Notes that nobody hears, because the source has ended.
+    pub(crate) fn ended(&self) {
+        self.set_up(false);
     }
 
     pub(super) fn set_up(&self, up: bool) {

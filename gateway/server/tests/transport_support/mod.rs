@@ -170,7 +170,7 @@ impl Rig {
         let mut settings = Settings::new(2, 1, 7);
         settings.shards = 1;
         change(&mut settings);
-        let mut wires = Wires::new();
+        let wires = Wires::new();
         let spec = VariantSpec {
             protocol: Protocol::Json,
             envelope: Envelope::Raw,

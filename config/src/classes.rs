@@ -1,0 +1,241 @@
+//! What it takes for a field's change to count: one table of every field of a RealtimeGateway's `spec`.
+
+/// What a change of a field takes in a cluster. Outside of one nothing is mounted and there is nothing beside the process: a gateway that
+/// reads files takes every change at once, but for those that [`held`] names.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Class {
+    /// Running pods take it; what is about a connection counts for new connections.
+    Hot,
+    /// Each pod takes it when it is replaced for another reason.
+    Deferred,
+    /// Pods are replaced, one after the other.
+    Restart,
+    /// Objects beside the pods change.
+    Children,
+}
+
+impl Class {
+    /// The word in references and in status.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Hot => "hot",
+            Self::Deferred => "deferred",
+            Self::Restart => "restart",
+            Self::Children => "children",
+        }
+    }
+}
+
+use Class::{Children, Deferred, Hot, Restart};
+
+/// Every leaf inside `spec`; `[]` stands for any item of a list, `{}` for any entry of a map.
+const LEAVES: &[(Class, &[&str])] = &[
+    (
+        Hot,
+        &[
+            "auth.allowedOrigins[]",
+            "auth.anonymous",
+            "auth.apiKeys[].claims",
+            "auth.apiKeys[].name",
+            "auth.apiKeys[].scopes[]",
+            "auth.apiKeys[].secretRef.key",
+            "auth.identity.tenant",
+            "auth.identity.user",
+            "auth.issuers[].algorithms[]",
+            "auth.issuers[].audience[]",
+            "auth.issuers[].issuer",
+            "auth.issuers[].jwks.refresh",
+            "auth.issuers[].jwks.staleFor",
+            "auth.issuers[].jwks.url",
+            "auth.issuers[].leeway",
+            "auth.issuers[].name",
+            "auth.issuers[].previousSecretRef.key",
+            "auth.issuers[].secretRef.key",
+            "auth.tokenFrom[]",
+            "auth.webhook.cacheFor",
+            "auth.webhook.maxInFlight",
+            "auth.webhook.secretRef.key",
+            "auth.webhook.timeout",
+            "auth.webhook.url",
+            "channels[].delivery.batch",
+            "channels[].delivery.conflate",
+            "channels[].delivery.events[]",
+            "channels[].delivery.maxRate",
+            "channels[].delivery.priority",
+            "channels[].delivery.sensitive",
+            "channels[].delivery.slowConsumer",
+            "channels[].filters",
+            "channels[].pattern",
+            "channels[].publish",
+            "channels[].subscribe",
+            "endpoints[].admit",
+            "endpoints[].auth.allowedOrigins[]",
+            "endpoints[].auth.anonymous",
+            "endpoints[].auth.tokenFrom[]",
+            "endpoints[].autoSubscribe[].channel",
+            "endpoints[].autoSubscribe[].when",
+            "endpoints[].compression.minBytes",
+            "endpoints[].compression.mode",
+            "endpoints[].envelope",
+            "endpoints[].greeting.disabled",
+            "endpoints[].greeting.message",
+            "endpoints[].health.paths[]",
+            "endpoints[].heartbeat.idle",
+            "endpoints[].heartbeat.interval",
+            "endpoints[].heartbeat.timeout",
+            "endpoints[].metadata",
+            "endpoints[].name",
+            "endpoints[].path",
+            "endpoints[].protocol",
+            "endpoints[].seq",
+            "endpoints[].stats.paths[]",
+            "endpoints[].stats.public",
+            "limits.connection.burst",
+            "limits.connection.messageBytes",
+            "limits.connection.messagesPerSecond",
+            "limits.connection.queueBytes",
+            "limits.connection.queueMessages",
+            "limits.connection.subscriptions",
+            "limits.ip.connections",
+            "limits.ip.proxyProtocol",
+            "limits.ip.trustedProxies[]",
+            "limits.pod.channels",
+            "limits.pod.connections",
+            "limits.pod.handshakesPerSecond",
+            "limits.tenant.connections",
+            "limits.tenant.messagesPerSecond",
+            "limits.user.connections",
+            "limits.user.policy",
+            "observability.logLevel",
+            "sources[].ingest",
+            "sources[].name",
+            "sources[].publish[].channelsFrom",
+            "sources[].publish[].channels[]",
+            "sources[].publish[].data",
+            "sources[].publish[].event",
+            "sources[].publish[].priority",
+            "sources[].publish[].tags",
+            "sources[].publish[].timestamp",
+            "sources[].publish[].when",
+            "sources[].redisPubSub.channels[]",
+            "sources[].redisPubSub.patterns[]",
+            "sources[].redisPubSub.redis.passwordRef.key",
+            "sources[].redisPubSub.redis.url",
+        ],
+    ),
+    (Deferred, &["drain"]),
+    (
+        Restart,
+        &[
+            // The names of Secrets are mounts of the pods.
+            "auth.apiKeys[].secretRef.name",
+            "auth.issuers[].previousSecretRef.name",
+            "auth.issuers[].secretRef.name",
+            "auth.webhook.secretRef.name",
+            "image",
+            "podTemplate",
+            "redis.embedded",
+            "redis.external.passwordRef.key",
+            "redis.external.passwordRef.name",
+            "redis.external.url",
+            "redis.managed",
+            "resources",
+            "sources[].redisPubSub.redis.passwordRef.name",
+        ],
+    ),
+    (
+        Children,
+        &[
+            "autoscaling",
+            "childMetadata",
+            "disruption",
+            "exposure",
+            "networkPolicy",
+            "observability.podMonitor",
+            "onRedisFailover",
+            "replicas",
+            "update",
+        ],
+    ),
+];
+
+/// What a change of the leaf at `path` inside `spec` takes; `None` for a path that is none.
+pub fn class(path: &str) -> Option<Class> {
+    // Commands are defined by a map whose entries differ by what they do.
+    if path == "commands" || path.starts_with("commands[") || path.starts_with("commands{") || path.starts_with("commands.") {
+        return Some(Hot);
+    }
+    LEAVES.iter().find(|(_, paths)| paths.contains(&path)).map(|(class, _)| *class)
+}
+
+/// Every leaf of the table with its class.
+pub fn leaves() -> impl Iterator<Item = (&'static str, Class)> {
+    LEAVES.iter().flat_map(|(class, paths)| paths.iter().map(|path| (*path, *class)))
+}
+
+/// Why a process that runs `before` cannot take `after` without a restart; empty where it can.
+pub fn held(before: &crate::Checked, after: &crate::Checked) -> Vec<crate::Problem> {
+    use crate::checked::{Redis, RedisAddress};
+    let mut held = Vec::new();
+    let mut hold = |path: &str, hint: &str| {
+        held.push(crate::Problem::error(path, "cannot change while the gateway runs").hint(hint));
+    };
+    if (&before.name, &before.namespace) != (&after.name, &after.namespace) {
+        hold("metadata.name", "another gateway needs a restart");
+    }
+    // A password may change with its Secret; another Redis is another broker.
+    let address = |redis: &Redis| match redis {
+        Redis::Embedded => None,
+        Redis::External(RedisAddress { url, .. }) => Some(url.clone()),
+    };
+    if address(&before.redis) != address(&after.redis) {
+        hold("spec.redis", "another Redis needs a restart");
+    }
+    held
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use serde_json::Value;
+
+    use super::*;
+    use crate::{raw, schema};
+
+    fn walk(path: &str, schema: &Value, leaves: &mut BTreeSet<String>) {
+        let (schema, path) = match schema.get("items") {
+            Some(items) => (items, format!("{path}[]")),
+            None => (schema, path.to_owned()),
+        };
+        match schema.get("properties").and_then(Value::as_object).filter(|some| !some.is_empty()) {
+            Some(fields) => {
+                for (name, field) in fields {
+                    let path = if path.is_empty() { name.clone() } else { format!("{path}.{name}") };
+                    walk(&path, field, leaves);
+                }
+            }
+            None => {
+                leaves.insert(path);
+            }
+        }
+    }
+
+    #[test]
+    fn every_field_of_the_configuration_has_a_class() {
+        let mut leaves = BTreeSet::new();
+        walk("", &schema::of::<raw::Spec>(), &mut leaves);
+        assert!(leaves.len() > 80, "{leaves:?}");
+        let without: Vec<&String> = leaves.iter().filter(|path| class(path).is_none()).collect();
+        assert!(without.is_empty(), "say in config/src/classes.rs what a change of these takes: {without:?}");
+    }
+
+    #[test]
+    fn every_path_is_there_once() {
+        let all: Vec<&str> = leaves().map(|(path, _)| path).collect();
+        let once: BTreeSet<&str> = all.iter().copied().collect();
+        assert_eq!(all.len(), once.len());
+        assert_eq!(class("redis.external.url"), Some(Restart), "what is held needs a restart");
+        assert_eq!((class("channels[].subscribe"), class("channels[].colour")), (Some(Hot), None));
+    }
+}
