@@ -162,7 +162,11 @@ const LEAVES: &[(Class, &[&str])] = &[
 /// What a change of the leaf at `path` inside `spec` takes; `None` for a path that is none.
 pub fn class(path: &str) -> Option<Class> {
     // Commands are defined by a map whose entries differ by what they do.
-    if path == "commands" || path.starts_with("commands[") || path.starts_with("commands{") || path.starts_with("commands.") {
+    if path == "commands"
+        || path.starts_with("commands[")
+        || path.starts_with("commands{")
+        || path.starts_with("commands.")
+    {
         return Some(Hot);
     }
     LEAVES.iter().find(|(_, paths)| paths.contains(&path)).map(|(class, _)| *class)

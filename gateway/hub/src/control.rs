@@ -8,7 +8,9 @@ use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use rtgw_model::{ChannelName, Close, ConnectionId, ConnectionKey, Event, Now, Principal, UnsubscribeReason};
+use rtgw_model::{
+    ChannelName, Close, ConnectionId, ConnectionKey, EndpointIx, Event, Now, Principal, UnsubscribeReason,
+};
 
 use crate::access::Grant;
 use crate::channels::Waiter;
@@ -42,6 +44,13 @@ pub enum Order {
     Unsubscribe(ChannelName),
     /// End.
     Close(Close),
+    /// End with 1012 if it is of this endpoint, told to come back after a random part of `spread_ms`.
+    Retire {
+        /// The endpoint.
+        endpoint: EndpointIx,
+        /// The window over which clients should return.
+        spread_ms: u32,
+    },
     /// Go on under another credential of the same user and tenant; another identity is left as it is.
     Renew(Renewal),
 }
@@ -79,6 +88,7 @@ impl fmt::Debug for Order {
             Self::Subscribe(grant) => f.debug_tuple("Subscribe").field(grant.channel()).finish(),
             Self::Unsubscribe(channel) => f.debug_tuple("Unsubscribe").field(channel).finish(),
             Self::Close(close) => f.debug_tuple("Close").field(close).finish(),
+            Self::Retire { endpoint, .. } => f.debug_tuple("Retire").field(endpoint).finish(),
             Self::Renew(_) => f.write_str("Renew"),
         }
     }
@@ -131,6 +141,15 @@ impl Shard {
             Order::Close(close) => {
                 self.close(slot, now, close);
                 true
+            }
+            Order::Retire { endpoint, spread_ms } => {
+                let after = u64::from(*spread_ms);
+                let concerned = self.profile(slot).endpoint == *endpoint;
+                if concerned {
+                    let after = self.random.u64(0..=after);
+                    self.close(slot, now, &Close::restart(after));
+                }
+                concerned
             }
             Order::Renew(renewal) => {
                 let principal = Arc::new(renewal(&session.principal));

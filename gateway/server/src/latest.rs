@@ -5,11 +5,12 @@
 //! updated longest ago goes first, and a channel that was silent for an hour is forgotten.
 
 use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
 
 use bytes::Bytes;
 use parking_lot::Mutex;
 use rtgw_config::checked::{Checked, CommandAction};
-use rtgw_model::{ChannelName, Millis, Publication, Timestamp};
+use rtgw_model::{ChannelName, Millis, Publication, RuleIx, Timestamp};
 
 use crate::expressions::ScalarExpression;
 use crate::sources::{FindRule, reached};
@@ -39,13 +40,13 @@ pub struct Remembered {
 /// The memory. Nothing here waits for anything but its lock, which is held for the copy of one publication's name and place.
 pub struct Latest {
     find_rule: FindRule,
-    /// By rule: whether a command may name one of its channels.
-    rules: Box<[bool]>,
+    /// Rules whose channels a command may name, sorted.
+    rules: Box<[RuleIx]>,
     /// The events that commands ask for; `None` where one computes it.
     events: Option<Box<[Box<str>]>>,
     /// The tags that commands ask for.
     tags: Box<[Box<str>]>,
-    state: Mutex<State>,
+    state: Arc<Mutex<State>>,
 }
 
 #[derive(Default)]
@@ -79,32 +80,43 @@ struct Entry {
 impl Latest {
     /// A memory for what the commands of `config` may ask; `None` where none asks. `find_rule` finds a channel's rule.
     pub fn new(config: &Checked, find_rule: FindRule) -> Option<Self> {
-        let mut rules = vec![false; config.channels.len()];
+        Self::renewed(config, find_rule, &|place| Some(place), None)
+    }
+
+    /// The same, which goes on with what `before` remembers unless commands ask for other tags. `number` gives the number of the rule at
+    /// a place of the configuration.
+    pub fn renewed(
+        config: &Checked,
+        find_rule: FindRule,
+        number: &dyn Fn(RuleIx) -> Option<RuleIx>,
+        before: Option<&Self>,
+    ) -> Option<Self> {
+        let mut rules: Vec<RuleIx> = Vec::new();
         let mut events = Some(Vec::new());
         let mut tags = Vec::new();
         for command in &config.commands {
             let CommandAction::ReplyLatest { channel, event, tags: asked, .. } = &command.action else {
                 continue;
             };
-            for rule in reached(channel, &config.channels) {
-                if let Some(asked) = rules.get_mut(usize::from(rule.0)) {
-                    *asked = true;
-                }
-            }
+            rules.extend(reached(channel, &config.channels).into_iter().filter_map(number));
             match ScalarExpression::new(event).constant() {
                 Some(event) => events.iter_mut().for_each(|events| events.push(event.into())),
                 None => events = None,
             }
             tags.extend(asked.keys().map(|tag| Box::from(tag.as_str())));
         }
+        rules.sort_unstable();
+        rules.dedup();
         tags.sort_unstable();
         tags.dedup();
-        rules.contains(&true).then(|| Self {
+        let tags: Box<[Box<str>]> = tags.into();
+        let state = before.filter(|before| before.tags == tags).map(|before| Arc::clone(&before.state));
+        (!rules.is_empty()).then(|| Self {
             find_rule,
             rules: rules.into(),
             events: events.map(Into::into),
-            tags: tags.into(),
-            state: Mutex::default(),
+            tags,
+            state: state.unwrap_or_default(),
         })
     }
 
@@ -116,11 +128,11 @@ impl Latest {
         if !asked || publication.except.is_some() {
             return;
         }
-        let rule = |channel: &ChannelName| (self.find_rule)(channel).map_or(usize::MAX, |rule| rule.0.into());
+        let asked = |rule: RuleIx| self.rules.binary_search(&rule).is_ok();
         let mut channels = publication
             .channels
             .iter()
-            .filter(|channel| self.rules.get(rule(channel)).copied().unwrap_or_default())
+            .filter(|channel| (self.find_rule)(channel).is_some_and(asked))
             .peekable();
         if channels.peek().is_none() {
             return;

@@ -39,19 +39,19 @@ pub fn start(level: LogLevel, format: LogFormat) -> Result<(), AlreadySet> {
     let subscriber = tracing_subscriber::fmt()
         .with_writer(std::io::stderr)
         .with_env_filter(filter(level))
-        .with_filter_reloading()
         // A line that cannot be written would be reported on stderr, by a macro that panics where that fails too: a collector
         // that goes away would end whichever thread logs next.
         .log_internal_errors(false);
     match format {
         LogFormat::Text => {
             // Colours are not built in.
-            let subscriber = subscriber.with_ansi(false).with_target(false);
+            let subscriber = subscriber.with_ansi(false).with_target(false).with_filter_reloading();
             keep(subscriber.reload_handle());
             subscriber.try_init()
         }
         LogFormat::Json => {
-            let subscriber = subscriber.json().flatten_event(true).with_current_span(false);
+            let subscriber =
+                subscriber.json().flatten_event(true).with_current_span(false).with_filter_reloading();
             keep(subscriber.reload_handle());
             subscriber.try_init()
         }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use rtgw_config::checked::{AutoSubscribe, Checked, Endpoint, EndpointAuth, TokenPlace};
 use rtgw_hub::Grant;
 use rtgw_hub::access::{self, Action, Asker};
-use rtgw_model::{ConnectionKey, EndpointIx, Principal, Timestamp};
+use rtgw_model::{ConnectionKey, EndpointIx, Principal, RuleIx, Timestamp};
 
 use super::credential::{self, Credential, Query};
 use super::greeting::Greeting;
@@ -27,6 +27,7 @@ static GREETINGS: Pace = Pace::every_ms(10_000);
 #[derive(Debug)]
 pub struct Admitter {
     credentials: Arc<Credentials>,
+    outbound: Outbound,
     identity: Identity,
     doors: Vec<Door>,
     rules: Arc<CompiledRules>,
@@ -53,8 +54,29 @@ struct Auto {
 impl Admitter {
     /// Prepares the admission of `config`; `rules` are of the same configuration.
     pub fn new(config: &Checked, rules: Arc<CompiledRules>) -> Self {
+        let outbound = Outbound::new();
+        let credentials = Arc::new(Credentials::new(&config.auth, &outbound));
+        Self::with(config, rules, credentials, outbound)
+    }
+
+    /// Prepares the admission of `config`, which takes the place of this one: published keys, answers of the webhook and revocations
+    /// go on. Somebody has to keep the new credentials' keys fresh and to stop whoever did for the old ones.
+    #[must_use]
+    pub fn renewed(&self, config: &Checked, rules: Arc<CompiledRules>) -> Self {
+        let credentials = Arc::new(self.credentials.renewed(&config.auth, &self.outbound));
+        let revocations = Arc::clone(&self.revocations);
+        Self::with(config, rules, credentials, self.outbound.clone()).with_revocations(revocations)
+    }
+
+    fn with(
+        config: &Checked,
+        rules: Arc<CompiledRules>,
+        credentials: Arc<Credentials>,
+        outbound: Outbound,
+    ) -> Self {
         Self {
-            credentials: Arc::new(Credentials::new(&config.auth, &Outbound::new())),
+            credentials,
+            outbound,
             identity: Identity::new(&config.auth),
             doors: config
                 .endpoints
@@ -83,6 +105,11 @@ impl Admitter {
     /// The number of the endpoint at this place of the configuration.
     pub fn endpoint_number(&self, endpoint: usize) -> EndpointIx {
         self.doors.get(endpoint).map_or(EndpointIx(u16::MAX), |door| door.ix)
+    }
+
+    /// The number of the channel rule at this place of the configuration.
+    pub fn rule_number(&self, place: usize) -> Option<RuleIx> {
+        self.rules.number(place)
     }
 
     /// What has been revoked.

@@ -8,8 +8,9 @@ use anyhow::Context;
 use rtgw_config::checked::{Checked, RedisAddress};
 use tokio_util::sync::CancellationToken;
 
-use super::{Failure, accepted};
+use super::Failure;
 use crate::drain::Signals;
+use crate::reload::{self, Source};
 use crate::telemetry::{self, LogFormat};
 use crate::wiring::{self, Bound, Options};
 
@@ -50,7 +51,7 @@ pub(super) struct Serve {
 impl Serve {
     pub(super) fn run(self) -> Result<(), Failure> {
         let redis = self.redis.as_deref().map(redis).transpose()?;
-        let config = accepted(&self.files, self.name.as_deref())?;
+        let (config, source) = opened(self.files, self.name)?;
         telemetry::start(config.log_level, self.log_format.unwrap_or_else(LogFormat::detect))?;
         let options = Options {
             listen: self.listen,
@@ -61,7 +62,7 @@ impl Serve {
         };
         let token = first_token(&config);
         let paths: Vec<String> = config.endpoints.iter().map(|endpoint| endpoint.path.clone()).collect();
-        let bound = wiring::bind(config, options)?;
+        let bound = wiring::bind(config, source, options)?;
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .thread_stack_size(STACK_BYTES)
             .thread_name("runtime")
@@ -85,6 +86,16 @@ impl Serve {
         runtime.shutdown_background();
         Ok(())
     }
+}
+
+/// The configuration to start with; its files are looked at again from then on.
+fn opened(files: Vec<PathBuf>, name: Option<String>) -> Result<(Checked, Source), Failure> {
+    let (loaded, source) =
+        reload::open(files, name).map_err(|problems| Failure::Refused(super::check::text(&problems)))?;
+    if !loaded.warnings.is_empty() {
+        super::report(&super::check::text(&loaded.warnings));
+    }
+    Ok((loaded.checked, source))
 }
 
 /// The URL of `--redis`; what is wrong with it is a wrong command line.

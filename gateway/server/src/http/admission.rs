@@ -16,6 +16,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::error;
 
 use super::endpoint::Door;
+use super::front::{Front, retire};
 use super::places::Taken;
 use super::public::Public;
 use super::wire::Wire;
@@ -58,6 +59,7 @@ pub(super) struct Adoption {
     message_bytes: usize,
     permit: Box<dyn Permit>,
     revocations: Arc<Revocations>,
+    front: Arc<Front>,
 }
 
 impl Candidate {
@@ -81,16 +83,28 @@ impl Candidate {
     /// # Errors
     /// What to close with.
     pub(super) async fn enter_with(&mut self, token: String) -> Result<Adoption, Refusal> {
+        self.renew()?;
         let taken = std::mem::take(&mut self.taken);
         let presented = self.public.parts.admitter.presented(&self.request)?;
         self.enter_as(Presented { credential: Some(Credential::of_message(token)), ..presented }, taken).await
+    }
+
+    /// Goes on under the configuration of now: a reload may have come while the message was awaited.
+    fn renew(&mut self) -> Result<(), Refusal> {
+        let now = self.public.front.load().filter(|now| !Arc::ptr_eq(now, &self.public));
+        let Some(now) = now else { return Ok(()) };
+        let ix = self.door()?.ix;
+        let gone = || Refusal::new(404, "not_found", "this endpoint is gone");
+        self.request.endpoint = now.doors.iter().position(|door| door.ix == ix).ok_or_else(gone)?;
+        self.public = now;
+        Ok(())
     }
 
     /// What is asked of everybody: the origin, then the limits of the pod, the gateway and the address.
     fn check_before_credentials(&self) -> Result<Taken, Refusal> {
         let public = &self.public;
         public.parts.admitter.origin(&self.request)?;
-        if public.rate.as_ref().is_some_and(Rate::is_empty) {
+        if public.rate.as_deref().is_some_and(Rate::is_empty) {
             return Err(busy());
         }
         if public.parts.connections.is_full() {
@@ -120,7 +134,9 @@ impl Candidate {
 
     /// Counts how the handshake ended.
     pub(super) fn count(&self, result: &'static str) {
-        self.public.parts.handshakes.count(self.request.endpoint, result);
+        if let Ok(door) = self.door() {
+            self.public.parts.handshakes.count(door.ix, result);
+        }
     }
 
     /// Takes the place, which others may have taken meanwhile.
@@ -157,6 +173,7 @@ impl Candidate {
             message_bytes: door.message_bytes,
             permit: taken.permit(&self.public, place),
             revocations: Arc::clone(parts.admitter.revocations()),
+            front: Arc::clone(&self.public.front),
         })
     }
 }
@@ -171,13 +188,18 @@ impl Adoption {
                 return;
             }
         };
-        let Self { inbox, opening, protocol, deflate, message_bytes, permit, revocations } = self;
+        let Self { inbox, opening, protocol, deflate, message_bytes, permit, revocations, front } = self;
         let (key, principal) = (opening.admission.key, Arc::clone(&opening.admission.principal));
+        let endpoint = opening.admission.endpoint;
         let handoff = Handoff { stream, read_ahead, opening, protocol, deflate, message_bytes, permit };
         if let Err(error) = inbox.post(ShardInput::Adopt(Box::new(handoff))) {
             error!(%error, "a shard did not take a socket");
         }
         control::recheck(&*inbox, &revocations, key, &principal);
+        // The same for an endpoint that a reload has taken away.
+        if !front.has(endpoint) {
+            retire(&*inbox, control::connection(key), endpoint);
+        }
     }
 }
 

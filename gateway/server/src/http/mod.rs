@@ -8,6 +8,7 @@ mod cors;
 mod endpoint;
 mod farewell;
 mod first_message;
+mod front;
 mod internal;
 mod linger;
 mod pages;
@@ -19,6 +20,7 @@ mod variants;
 mod wire;
 
 pub use accept::listen;
+pub use front::Front;
 pub use internal::{Internal, InternalParts};
 pub use public::{Public, PublicParts};
 pub use variants::{EndpointVariants, variants};

@@ -7,7 +7,6 @@ use axum::body::{Body, HttpBody};
 use http::request::Parts;
 use http::{HeaderValue, Method, Request, Response, StatusCode, header};
 use jiff::Timestamp;
-use rtgw_config::checked::Checked;
 use serde::Serialize;
 
 use super::admission::in_time;
@@ -98,7 +97,7 @@ async fn stats(
         uptime: public.started.elapsed().as_secs(),
         now: Timestamp::now(),
     };
-    response::json(StatusCode::OK, &stats.page(&public.parts.config, &reports))
+    response::json(StatusCode::OK, &stats.page(public, &reports))
 }
 
 /// What is not in the shards' reports.
@@ -134,10 +133,11 @@ struct Queues {
 }
 
 impl Stats {
-    fn page<'a>(&self, config: &'a Checked, reports: &[ShardReport]) -> StatsPage<'a> {
+    fn page<'a>(&self, public: &'a Public, reports: &[ShardReport]) -> StatsPage<'a> {
         let sum = |of: fn(&ShardReport) -> u64| reports.iter().map(of).sum::<u64>();
         let connections = sum(|report| report.counters.connections.iter().sum());
-        let rooms = config.channels.iter().enumerate().map(|(rule, channel)| {
+        let rooms = public.parts.config.channels.iter().enumerate().map(|(place, channel)| {
+            let rule = public.parts.admitter.rule_number(place).map_or(usize::MAX, |rule| rule.0.into());
             let held = reports.iter().filter_map(|report| report.counters.subscriptions.get(rule)).sum();
             (channel.pattern.source(), held)
         });

@@ -1,42 +1,35 @@
 //! The public listener: what each path serves.
 
-use std::collections::BTreeMap;
-use std::net::SocketAddr;
+use std::collections::HashMap;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-use axum::Router;
 use axum::body::Body;
-use axum::routing::any;
 use http::{Request, Response};
 use rtgw_config::checked::Checked;
+use rtgw_model::EndpointIx;
 use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
-use super::accept::{Places, accept};
 use super::address::Addresses;
-use super::connection::{self, Patience, serve};
 use super::endpoint::Door;
+use super::front::Front;
 use super::pages::{self, Page};
 use super::places::Tallies;
+use super::upgrade;
 use super::variants::EndpointVariants;
-use super::{response, upgrade};
 use crate::auth::Admitter;
 use crate::intake::Room;
 use crate::limits::{Connections, Rate, Users};
 use crate::metrics::{Handshakes, Reports};
 use crate::readiness::Readiness;
-use crate::refusal::Refusal;
 use crate::transport::Inbox;
 
 /// One in so many connections that are not upgraded yet may wait for others to judge its credential.
 const JUDGING: usize = 4;
-/// When every place is taken, whoever has had one for so long without becoming a session gives it up, the oldest first. Much longer
-/// than a handshake takes, so that a flood of half-open ones costs nobody else theirs.
-const PATIENT: Duration = Duration::from_secs(1);
-
 /// What the public listener is made of.
+#[derive(Clone)]
 pub struct PublicParts {
     /// The running configuration.
     pub config: Arc<Checked>,
@@ -62,23 +55,26 @@ pub struct PublicParts {
     pub most_pending: usize,
 }
 
-/// The public listener's state.
+/// The public listener's state under one configuration.
 pub struct Public {
     pub(super) parts: PublicParts,
-    pub(super) rate: Option<Rate>,
+    pub(super) rate: Option<Arc<Rate>>,
     pub(super) addresses: Addresses,
-    pub(super) tallies: Tallies,
+    pub(super) tallies: Arc<Tallies>,
     /// As in the parts, for whoever outlives a request.
     pub(super) inboxes: Arc<[Arc<dyn Inbox>]>,
     pub(super) doors: Box<[Door]>,
     /// Places for credentials about which others must be asked.
-    pub(super) judging: Semaphore,
+    pub(super) judging: Arc<Semaphore>,
     pub(super) started: Instant,
+    /// What is served instead of this after a reload.
+    pub(super) front: Arc<Front>,
+    places: HashMap<String, Place>,
 }
 
 /// What a path serves.
 #[derive(Clone, Copy)]
-enum Place {
+pub(super) enum Place {
     Socket(usize),
     Page(Page, usize),
 }
@@ -86,73 +82,73 @@ enum Place {
 impl Public {
     /// A listener's state.
     pub fn new(parts: PublicParts) -> Arc<Self> {
-        let config = &parts.config;
-        let doors = config.endpoints.iter().zip(&parts.variants).enumerate();
-        let doors = doors
-            .map(|(index, (endpoint, variants))| {
-                Door::new(config, parts.admitter.endpoint_number(index), endpoint, *variants)
-            })
-            .collect();
-        let rate = config.limits.handshakes_per_second.map(Rate::new);
-        let judging = Semaphore::new((parts.most_pending / JUDGING).max(1));
-        let addresses = Addresses::new(&config.limits.ip);
-        let inboxes = parts.inboxes.to_vec().into();
-        let (tallies, started) = (Tallies::default(), Instant::now());
-        Arc::new(Self { parts, rate, addresses, tallies, inboxes, doors, judging, started })
+        let front = Arc::<Front>::default();
+        let public = Arc::new(Self {
+            rate: parts.config.limits.handshakes_per_second.map(|per_second| Arc::new(Rate::new(per_second))),
+            addresses: Addresses::new(&parts.config.limits.ip),
+            tallies: Arc::default(),
+            inboxes: parts.inboxes.to_vec().into(),
+            doors: doors(&parts),
+            places: places(&parts.config),
+            judging: Arc::new(Semaphore::new((parts.most_pending / JUDGING).max(1))),
+            started: Instant::now(),
+            front: Arc::clone(&front),
+            parts,
+        });
+        front.store(Arc::clone(&public));
+        public
     }
 
-    /// Serves `listener` until `stop`, then until its connections have ended. Upgraded sockets belong to their shards and are
-    /// not waited for.
-    pub async fn serve(self: Arc<Self>, listener: TcpListener, stop: CancellationToken) {
-        let router = self.router();
-        let http = connection::http1(Patience::PUBLIC);
-        let places = Places::yielding(self.parts.most_pending, PATIENT);
-        let stopping = stop.clone();
-        accept(listener, places, stop, move |mut stream, peer: SocketAddr| {
-            let (http, router, stop) = (http.clone(), router.clone(), stopping.clone());
-            let public = Arc::clone(&self);
-            async move {
-                let _pending = public.parts.handshakes.begin();
-                let Some(ip) = public.addresses.of_connection(&mut stream, peer.ip()).await else { return };
-                match public.begin(ip) {
-                    Ok(_begun) => serve(&http, Patience::PUBLIC, stream, ip, router, stop).await,
-                    Err(refusal) => connection::refuse(stream, &refusal).await,
-                }
-            }
-        })
-        .await;
-    }
-
-    fn router(self: &Arc<Self>) -> Router {
-        let mut router = Router::new();
-        for (path, place) in self.places() {
-            let public = Arc::clone(self);
-            let handler = move |request: Request<Body>| async move { public.answer(place, request).await };
-            router = router.route(&escaped(&path), any(handler));
-        }
-        router.fallback(|| async {
-            response::refused(&Refusal::new(404, "not_found", "nothing is served at this path"))
-        })
-    }
-
-    /// Exact paths; a socket's path wins over a page of the same name, and the first endpoint over later ones.
-    fn places(&self) -> BTreeMap<String, Place> {
-        let endpoints = &self.parts.config.endpoints;
-        let mut places = BTreeMap::new();
-        let mut put = |path: &String, place| {
-            places.entry(path.clone()).or_insert(place);
+    /// The same listener under another configuration.
+    pub(super) fn renewed(
+        &self,
+        config: Arc<Checked>,
+        variants: Vec<EndpointVariants>,
+        admitter: Arc<Admitter>,
+    ) -> Self {
+        let rate = match (&self.rate, config.limits.handshakes_per_second) {
+            (Some(rate), Some(per_second)) if rate.per_second() == per_second => Some(Arc::clone(rate)),
+            (_, per_second) => per_second.map(|per_second| Arc::new(Rate::new(per_second))),
         };
-        for (index, endpoint) in endpoints.iter().enumerate() {
-            put(&endpoint.path, Place::Socket(index));
+        let parts = PublicParts { config, variants, admitter, ..self.parts.clone() };
+        Self {
+            rate,
+            addresses: Addresses::new(&parts.config.limits.ip),
+            tallies: Arc::clone(&self.tallies),
+            inboxes: Arc::clone(&self.inboxes),
+            doors: doors(&parts),
+            places: places(&parts.config),
+            judging: Arc::clone(&self.judging),
+            started: self.started,
+            front: Arc::clone(&self.front),
+            parts,
         }
-        for (index, endpoint) in endpoints.iter().enumerate() {
-            endpoint.stats_paths.iter().for_each(|path| put(path, Place::Page(Page::Stats, index)));
-            endpoint.health_paths.iter().for_each(|path| put(path, Place::Page(Page::Health, index)));
-        }
-        places
     }
 
-    async fn answer(self: &Arc<Self>, place: Place, request: Request<Body>) -> Response<Body> {
+    /// The listener, whatever configuration runs.
+    pub fn front(&self) -> &Arc<Front> {
+        &self.front
+    }
+
+    /// Serves `listener` until `stop`, as [`Front::serve`] does.
+    pub async fn serve(self: Arc<Self>, listener: TcpListener, stop: CancellationToken) {
+        let front = Arc::clone(&self.front);
+        // It would outlive its configuration.
+        drop(self);
+        front.serve(listener, stop).await;
+    }
+
+    /// Whether there is an endpoint of this number.
+    pub(super) fn has(&self, endpoint: EndpointIx) -> bool {
+        self.doors.iter().any(|door| door.ix == endpoint)
+    }
+
+    /// What a path serves.
+    pub(super) fn place(&self, path: &str) -> Option<Place> {
+        self.places.get(path).copied()
+    }
+
+    pub(super) async fn answer(self: &Arc<Self>, place: Place, request: Request<Body>) -> Response<Body> {
         match place {
             Place::Socket(index) => upgrade::upgrade(self, index, request).await,
             Place::Page(page, index) => pages::answer(self, page, index, request).await,
@@ -160,7 +156,28 @@ impl Public {
     }
 }
 
-/// `path` as axum takes it literally.
-fn escaped(path: &str) -> String {
-    path.replace('{', "{{").replace('}', "}}")
+fn doors(parts: &PublicParts) -> Box<[Door]> {
+    let config = &parts.config;
+    let doors = config.endpoints.iter().zip(&parts.variants).enumerate();
+    doors
+        .map(|(index, (endpoint, variants))| {
+            Door::new(config, parts.admitter.endpoint_number(index), endpoint, *variants)
+        })
+        .collect()
+}
+
+/// Exact paths; a socket's path wins over a page of the same name, and the first endpoint over later ones.
+fn places(config: &Checked) -> HashMap<String, Place> {
+    let mut places = HashMap::new();
+    let mut put = |path: &String, place| {
+        places.entry(path.clone()).or_insert(place);
+    };
+    for (index, endpoint) in config.endpoints.iter().enumerate() {
+        put(&endpoint.path, Place::Socket(index));
+    }
+    for (index, endpoint) in config.endpoints.iter().enumerate() {
+        endpoint.stats_paths.iter().for_each(|path| put(path, Place::Page(Page::Stats, index)));
+        endpoint.health_paths.iter().for_each(|path| put(path, Place::Page(Page::Health, index)));
+    }
+    places
 }

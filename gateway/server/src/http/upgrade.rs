@@ -43,7 +43,7 @@ pub(super) async fn upgrade(public: &Arc<Public>, index: usize, request: Request
         error!("a request reached an endpoint past the listener");
         return response::refused(&admission::internal());
     };
-    let count = |result| public.parts.handshakes.count(index, result);
+    let count = |result| public.parts.handshakes.count(door.ix, result);
     let (accepted, wire) = match accept(door, &parts, &body) {
         Ok(accepted) => accepted,
         Err(refusal) => {

@@ -11,6 +11,9 @@ use crate::clock;
 /// the sum.
 const OLDEST_MS: i64 = 3_600_000;
 
+/// Sources by other names that a reload may bring.
+const MORE_SOURCES: usize = 16;
+
 /// How a publication entered: the label `source`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Origin {
@@ -74,8 +77,9 @@ struct Ages {
 }
 
 impl Counts {
-    /// Zeros for a configuration with so many sources.
+    /// Zeros, with room for so many sources and for as many more as reloads usually bring; what comes later still is not counted.
     pub fn new(sources: usize) -> Self {
+        let sources = sources + MORE_SOURCES;
         Self {
             publications: Table::new(2 + sources),
             dropped: Table::new(DropReason::ALL.len()),

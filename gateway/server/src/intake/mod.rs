@@ -13,7 +13,9 @@ mod room;
 mod tests;
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
+use arc_swap::ArcSwapOption;
 pub use counts::{Counts, DropReason, Origin};
 pub use interests::Interests;
 pub use registry::MAX_SHARDS;
@@ -35,11 +37,11 @@ pub const DATA_BYTES: usize = 1024 * 1024;
 pub struct Intake {
     inboxes: Vec<Arc<dyn Inbox>>,
     registry: Registry,
-    variants: usize,
+    variants: AtomicUsize,
     clock: Clock,
     counts: Arc<Counts>,
     sensitive: Sensitive,
-    latest: Option<Arc<Latest>>,
+    latest: ArcSwapOption<Latest>,
 }
 
 /// Whether a publication for these channels may not be compressed.
@@ -84,7 +86,8 @@ impl Intake {
             return Err(TooManyShards(inboxes.len()));
         }
         let sensitive: Sensitive = Box::new(|_| false);
-        Ok(Self { inboxes, registry: Registry::new(), variants, clock, counts, sensitive, latest: None })
+        let (variants, latest) = (AtomicUsize::new(variants), ArcSwapOption::empty());
+        Ok(Self { inboxes, registry: Registry::new(), variants, clock, counts, sensitive, latest })
     }
 
     /// The same, asking `sensitive` about every publication that somebody hears.
@@ -94,10 +97,14 @@ impl Intake {
         self
     }
 
-    /// The same, which also tells `latest` what it hears.
-    #[must_use]
-    pub fn remembering(self, latest: Option<Arc<Latest>>) -> Self {
-        Self { latest, ..self }
+    /// Tells `latest` what is heard from now on.
+    pub fn remember(&self, latest: Option<Arc<Latest>>) {
+        self.latest.store(latest);
+    }
+
+    /// The encoder has so many variants from now on.
+    pub fn grow(&self, variants: usize) {
+        self.variants.fetch_max(variants, Ordering::Relaxed);
     }
 
     /// Channels with a subscriber in this pod.
@@ -148,7 +155,7 @@ impl Intake {
 
     /// `None` where nobody listens, or the data is too large.
     fn prepare(&self, publication: Publication) -> Option<Delivery> {
-        if let Some(latest) = &self.latest {
+        if let Some(latest) = &*self.latest.load() {
             latest.note(&publication, self.clock.millis());
         }
         let interested: SmallVec<[(Shards, RuleIx); 4]> =
@@ -160,7 +167,8 @@ impl Intake {
         }
         // Here, where all channels are known: a shard knows those that it has members of.
         let sensitive = (self.sensitive)(&publication.channels);
-        let outgoing = Outgoing::new(publication, self.variants, self.clock.micros()).sensitive(sensitive);
+        let variants = self.variants.load(Ordering::Relaxed);
+        let outgoing = Outgoing::new(publication, variants, self.clock.micros()).sensitive(sensitive);
         Some(Delivery { outgoing: Arc::new(outgoing), interested })
     }
 

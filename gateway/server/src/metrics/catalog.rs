@@ -203,6 +203,12 @@ pub(super) const CATALOG: &[Metric] = &[
         help: "The configuration that runs",
         read: |scrape, out| out.add([&*scrape.revision], 1),
     },
+    counter(
+        "rtgw_config_reloads_total",
+        &["result"],
+        "Configurations that were read after the start: accepted, refused (the old one goes on) or ignored (an older generation)",
+        |scrape, out| scrape.reloads.iter().for_each(|(result, count)| out.add([*result], *count)),
+    ),
     gauge("rtgw_delivering", &[], "1 while this pod can deliver", |scrape, out| {
         out.add([], u64::from(scrape.broker_up));
     }),

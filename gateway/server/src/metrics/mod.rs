@@ -12,7 +12,6 @@ pub use handshakes::Handshakes;
 use prometheus_client::encoding::text;
 use prometheus_client::registry::Registry;
 pub use reports::Reports;
-use rtgw_config::checked::Checked;
 use rtgw_protocol::wires::Wires;
 use scrape::{Names, Scrape};
 
@@ -20,15 +19,16 @@ use crate::intake::{Counts, Room};
 use crate::limits::Connections;
 use crate::numbers::Numbers;
 use crate::readiness::Readiness;
-use crate::sources::SourceStatus;
+use crate::running::{ReloadResult, Running};
+use crate::sources::SourceStatuses;
 
 /// The media type of [`Metrics::text`].
 pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
 /// Where the numbers are.
 pub struct MetricsParts {
-    /// The name of the running configuration's content.
-    pub revision: String,
+    /// The running configuration.
+    pub running: Arc<Running>,
     /// The shards' numbers.
     pub reports: Arc<Reports>,
     /// Handshakes.
@@ -41,8 +41,8 @@ pub struct MetricsParts {
     pub room: Arc<Room>,
     /// The encoder.
     pub wires: Arc<Wires>,
-    /// How the sources are doing, in the order of the configuration.
-    pub sources: Vec<Arc<SourceStatus>>,
+    /// How the sources are doing.
+    pub sources: Arc<SourceStatuses>,
     /// The names of patterns and endpoints.
     pub numbers: Arc<Numbers>,
     /// The pod's state.
@@ -51,14 +51,13 @@ pub struct MetricsParts {
 
 /// The page of numbers.
 pub struct Metrics {
-    sources: Vec<String>,
     parts: MetricsParts,
 }
 
 impl Metrics {
-    /// The metrics of a pod that runs `config`.
-    pub fn new(config: &Checked, parts: MetricsParts) -> Self {
-        Self { sources: config.sources.iter().map(|source| source.name.clone()).collect(), parts }
+    /// The metrics of a pod.
+    pub fn new(parts: MetricsParts) -> Self {
+        Self { parts }
     }
 
     /// Everything of now, in the text format of OpenMetrics 1.0.
@@ -66,13 +65,19 @@ impl Metrics {
     /// # Errors
     /// Formatting into a string does not fail.
     pub async fn text(&self) -> Result<String, std::fmt::Error> {
+        let running = &self.parts.running;
+        let sources = self.parts.sources.all();
         let scrape = Scrape {
-            names: Names::new(&self.parts.numbers, self.sources.clone()),
-            revision: self.parts.revision.clone(),
+            names: Names::new(
+                &self.parts.numbers,
+                sources.iter().map(|(name, _)| name.to_string()).collect(),
+            ),
+            revision: running.load().revision.clone(),
+            reloads: ReloadResult::ALL.map(|result| (result.as_str(), running.count(result))),
             reports: self.parts.reports.fresh().await,
             handshakes: self.parts.handshakes.counts(),
             counts: Arc::clone(&self.parts.counts),
-            source_errors: self.parts.sources.iter().map(|source| source.errors()).collect(),
+            source_errors: sources.iter().map(|(_, source)| source.errors()).collect(),
             room: Arc::clone(&self.parts.room),
             compressions: self.parts.wires.compressions(),
             capacity: self.parts.connections.capacity(),

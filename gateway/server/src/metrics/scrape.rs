@@ -41,6 +41,8 @@ impl Names {
 pub(super) struct Scrape {
     pub(super) names: Names,
     pub(super) revision: String,
+    /// Reloads by their results.
+    pub(super) reloads: [(&'static str, u64); 3],
     pub(super) reports: Arc<[ShardReport]>,
     pub(super) handshakes: Vec<BTreeMap<&'static str, u64>>,
     pub(super) counts: Arc<Counts>,

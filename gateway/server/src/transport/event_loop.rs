@@ -5,6 +5,7 @@ use std::io::{self, ErrorKind};
 use std::sync::Arc;
 use std::time::Duration;
 
+use arc_swap::ArcSwap;
 use mio::event::Event;
 use mio::{Events, Interest, Poll, Token, Waker};
 use rtgw_hub::{Effect, Input, Shard, ShardSettings, SweepBudget, TurnBudget};
@@ -31,7 +32,7 @@ pub(super) struct EventLoop {
     inbox: Arc<ShardInbox>,
     outward: Arc<dyn Outward>,
     /// What the JSON decoder knows besides the commands of the protocol.
-    pub(super) commands: Arc<CommandNames>,
+    pub(super) commands: Arc<ArcSwap<CommandNames>>,
     pub(super) hub: Shard,
     budget: TurnBudget,
     sweep: SweepBudget,
@@ -63,7 +64,7 @@ impl EventLoop {
         settings: &Settings,
         encoder: Arc<dyn Encoder>,
         outward: Arc<dyn Outward>,
-        commands: Arc<CommandNames>,
+        commands: Arc<ArcSwap<CommandNames>>,
     ) -> io::Result<Self> {
         let poll = Poll::new()?;
         let waker = Waker::new(poll.registry(), WAKE)?;

@@ -97,9 +97,10 @@ impl EventLoop {
         let Some((socket, profile)) = self.sockets.get_with_profile(id) else { return };
         let metered = socket.has(Flag::Metered);
         let decoder = &mut socket.decoder;
+        let commands = self.commands.load();
         let mut ear = Ear {
             hub: &mut self.hub,
-            commands: &self.commands,
+            commands: &commands,
             now,
             id,
             protocol: profile.protocol,

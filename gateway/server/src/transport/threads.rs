@@ -6,6 +6,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::thread::{Builder, JoinHandle};
 
+use arc_swap::ArcSwap;
 use rtgw_model::{CommandNames, Encoder};
 
 use super::event_loop::EventLoop;
@@ -48,7 +49,7 @@ pub fn start(
     settings: Settings,
     encoder: Arc<dyn Encoder>,
     outward: Arc<dyn Outward>,
-    commands: Arc<CommandNames>,
+    commands: Arc<ArcSwap<CommandNames>>,
 ) -> io::Result<Transport> {
     let shards = u16::try_from(settings.shards.max(1))
         .map_err(|_| io::Error::new(io::ErrorKind::InvalidInput, "at most 65535 shards"))?;
@@ -76,7 +77,7 @@ fn spawn(
     settings: Settings,
     encoder: Arc<dyn Encoder>,
     outward: Arc<dyn Outward>,
-    commands: Arc<CommandNames>,
+    commands: Arc<ArcSwap<CommandNames>>,
 ) -> io::Result<(Arc<dyn Inbox>, JoinHandle<()>)> {
     let event_loop = EventLoop::new(index, &settings, encoder, outward, commands)?;
     let inbox = event_loop.inbox();

@@ -1,6 +1,7 @@
 //! The only place that knows every part: builds them from a checked configuration and joins them.
 
 mod outward;
+mod reload;
 mod sources;
 
 use std::net::{SocketAddr, TcpListener};
@@ -9,9 +10,8 @@ use std::sync::Arc;
 use anyhow::{Context, Result};
 use arc_swap::ArcSwap;
 use rtgw_config::checked::{Checked, RedisAddress};
-use rtgw_model::Encoder;
+use rtgw_model::{CommandNames, Encoder, RuleIx};
 use rtgw_protocol::wires::Wires;
-use sha1::{Digest, Sha1};
 use tokio::runtime::Handle;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -32,11 +32,17 @@ use crate::outbound::Outbound;
 use crate::publishing::Publisher;
 use crate::questions::Questions;
 use crate::readiness::Readiness;
+use crate::reload::Source;
 use crate::revocations::Revocations;
 use crate::rulebook::Rulebook;
-use crate::sources::{FindRule, SourceStatus};
+use crate::running::Running;
+use crate::sources::{FindRule, SourceStatuses};
 use crate::transport::{self, Settings, Transport};
+use crate::watch::Watch;
 use outward::Link;
+use parking_lot::Mutex;
+use reload::{CommandParts, Keys, Live};
+use sources::Sources;
 
 /// What the command line decides.
 pub struct Options {
@@ -58,19 +64,20 @@ pub struct Bound {
     internal: TcpListener,
     options: Options,
     config: Arc<Checked>,
+    source: Source,
 }
 
 /// Binds both ports.
 ///
 /// # Errors
 /// A port that is taken or may not be used, named.
-pub fn bind(config: Checked, options: Options) -> Result<Bound> {
+pub fn bind(config: Checked, source: Source, options: Options) -> Result<Bound> {
     let open = |address: SocketAddr, flag: &str| {
         listen(address).with_context(|| format!("cannot listen on {address} (see {flag})"))
     };
     let public = open(options.listen, "--listen")?;
     let internal = open(options.admin, "--admin")?;
-    Ok(Bound { public, internal, options, config: Arc::new(config) })
+    Ok(Bound { public, internal, options, config: Arc::new(config), source })
 }
 
 impl Bound {
@@ -95,18 +102,17 @@ impl Bound {
     /// # Errors
     /// A part that could not be started.
     pub async fn serve(self, stop: CancellationToken, ready: impl FnOnce(&Control)) -> Result<()> {
-        let Self { public, internal, options, config } = self;
+        let Self { public, internal, options, config, source } = self;
         let core = Core::start(&config, &options)?;
         let ended = CancellationToken::new();
         let tasks = TaskTracker::new();
         let public_address = public.local_addr()?;
         let public = core.public(&config, public)?;
-        let internal = core.internal(&config, public_address, internal, ended.clone())?;
-        sources::start(&core, &config, &options, &tasks, &ended)?;
+        let internal = core.internal(public_address, internal, ended.clone())?;
+        drop(config);
         let (probe, broker, probing) = (Arc::clone(&core.readiness), Arc::clone(&core.broker), ended.clone());
         tasks.spawn(async move { probe.keep_probing(&*broker, &probing).await });
-        let (credentials, keeping) = (Arc::clone(core.admitter.load().credentials()), ended.clone());
-        tasks.spawn(async move { credentials.keep_keys(&keeping).await });
+        core.follow(source, &options, &public.0, &tasks, &ended)?;
         let accepting = CancellationToken::new();
         tasks.spawn(public.0.serve(public.1, accepting.clone()));
         if options.demo {
@@ -147,28 +153,34 @@ struct Core {
     handshakes: Arc<Handshakes>,
     reports: Arc<Reports>,
     readiness: Arc<Readiness>,
-    /// By the sources' order in the configuration.
-    sources: Vec<Arc<SourceStatus>>,
+    sources: Arc<SourceStatuses>,
+    running: Arc<Running>,
+    commands: Arc<ArcSwap<Commands>>,
+    names: Arc<ArcSwap<CommandNames>>,
+    latest: Option<Arc<Latest>>,
+    to_broker: Arc<ClientPublisher>,
+    outbound: Outbound,
 }
 
 impl Core {
     fn start(config: &Arc<Checked>, options: &Options) -> Result<Self> {
-        let (wires, variants) = variants(config)?;
-        let wires = Arc::new(wires);
+        let wires = Arc::new(Wires::new());
+        let variants = variants(config, &wires)?;
         let encoder: Arc<dyn Encoder> = Arc::clone(&wires) as _;
         let settings = settings(config, options);
         let link = Arc::new(Link::default());
-        let names = Arc::new(Commands::names(config));
-        let transport = transport::start(settings, Arc::clone(&encoder), Arc::clone(&link) as _, names)
-            .context("cannot start the I/O shards")?;
+        let names = Arc::new(ArcSwap::from_pointee(Commands::names(config)));
+        let transport =
+            transport::start(settings, Arc::clone(&encoder), Arc::clone(&link) as _, Arc::clone(&names))
+                .context("cannot start the I/O shards")?;
         let counts = Arc::new(Counts::new(config.sources.len()));
         let inboxes = transport.inboxes.clone();
         let rules = Rulebook::new(config);
-        let latest = latest(config, &rules);
+        let latest = latest(config, &rules, None);
         let about = Arc::clone(&rules);
         let intake = Intake::new(inboxes.clone(), encoder.variants(), settings.clock, Arc::clone(&counts))?
-            .asking(Box::new(move |channels| about.any_sensitive(channels)))
-            .remembering(latest.clone());
+            .asking(Box::new(move |channels| about.any_sensitive(channels)));
+        intake.remember(latest.clone());
         let intake = Arc::new(intake);
         let room = Room::new(Arc::clone(&intake), config.limits.pod_channels);
         let broker: Arc<dyn Broker> = Arc::new(Memory::new(Arc::clone(&intake) as _));
@@ -178,13 +190,16 @@ impl Core {
         let publisher = Publisher::new(Arc::clone(&broker), find_rule(&rules), Arc::clone(&counts));
         let to_broker = Arc::new(ClientPublisher::new(publisher.clone(), settings.clock));
         let (for_commands, by) = (Arc::clone(&rules), Arc::clone(&to_broker));
-        let commands = Commands::new(config, for_commands, by, latest, Outbound::new(), settings.clock);
+        let outbound = Outbound::new();
+        let (remembered, out) = (latest.clone(), outbound.clone());
+        let commands = Commands::new(config, for_commands, by, remembered, out, settings.clock);
+        let commands = Arc::new(ArcSwap::from_pointee(commands));
         let questions = Questions::new(
             Handle::current(),
             Arc::clone(&rules),
             Arc::clone(&admitter),
-            Arc::new(ArcSwap::from_pointee(commands)),
-            to_broker,
+            Arc::clone(&commands),
+            Arc::clone(&to_broker),
             Arc::clone(&room),
             inboxes.clone(),
         );
@@ -210,7 +225,13 @@ impl Core {
             handshakes: Arc::new(Handshakes::new(config.endpoints.len())),
             reports: Arc::new(Reports::new(inboxes.into())),
             readiness: Readiness::new(),
-            sources: config.sources.iter().map(|_| Arc::default()).collect(),
+            sources: Arc::default(),
+            running: Running::new(Arc::clone(config)),
+            commands,
+            names,
+            latest,
+            to_broker,
+            outbound,
         })
     }
 
@@ -243,28 +264,25 @@ impl Core {
 
     fn internal(
         &self,
-        config: &Arc<Checked>,
         public: SocketAddr,
         listener: TcpListener,
         stop: CancellationToken,
     ) -> Result<std::thread::JoinHandle<()>> {
-        let revision = revision(config);
         let parts = MetricsParts {
-            revision: revision.clone(),
+            running: Arc::clone(&self.running),
             reports: Arc::clone(&self.reports),
             handshakes: Arc::clone(&self.handshakes),
             connections: Arc::clone(&self.connections),
             counts: Arc::clone(&self.counts),
             room: Arc::clone(&self.room),
             wires: Arc::clone(&self.wires),
-            sources: self.sources.clone(),
+            sources: Arc::clone(&self.sources),
             numbers: Arc::clone(self.rules.numbers()),
             readiness: Arc::clone(&self.readiness),
         };
-        let metrics = Metrics::new(config, parts);
+        let metrics = Metrics::new(parts);
         let parts = InternalParts {
-            config: Arc::clone(config),
-            revision,
+            running: Arc::clone(&self.running),
             public,
             publisher: self.publisher.clone(),
             control: self.control.clone(),
@@ -275,6 +293,60 @@ impl Core {
             readiness: Arc::clone(&self.readiness),
         };
         Internal::start(parts, listener, stop).context("cannot start the internal listener")
+    }
+
+    /// Starts what the configuration runs beside the listeners, and has it follow the configuration's files.
+    fn follow(
+        &self,
+        source: Source,
+        options: &Options,
+        public: &Public,
+        tasks: &TaskTracker,
+        ended: &CancellationToken,
+    ) -> Result<()> {
+        let Source { files, read, name, sketch, refused } = source;
+        if !refused.is_empty() {
+            reload::refused(&refused, &self.running.load().revision);
+            self.running.note(true);
+        }
+        let mut keys = Keys { tasks: tasks.clone(), ended: ended.clone(), stop: CancellationToken::new() };
+        keys.keep(&self.admitter.load());
+        let sources = Sources {
+            redis: options.redis.clone(),
+            rules: Arc::clone(&self.rules),
+            running: Arc::clone(&self.running),
+            intake: Arc::clone(&self.intake),
+            readiness: Arc::clone(&self.readiness),
+            statuses: Arc::clone(&self.sources),
+            tasks: tasks.clone(),
+            ended: ended.clone(),
+            started: Mutex::default(),
+        };
+        sources.apply(&self.running.load().config)?;
+        let live = Live {
+            running: Arc::clone(&self.running),
+            wires: Arc::clone(&self.wires),
+            intake: Arc::clone(&self.intake),
+            room: Arc::clone(&self.room),
+            connections: Arc::clone(&self.connections),
+            rules: Arc::clone(&self.rules),
+            control: self.control.clone(),
+            admitter: Arc::clone(&self.admitter),
+            commands: CommandParts {
+                commands: Arc::clone(&self.commands),
+                names: Arc::clone(&self.names),
+                latest: self.latest.clone(),
+                publisher: Arc::clone(&self.to_broker),
+                outbound: self.outbound.clone(),
+                clock: self.settings.clock,
+            },
+            front: Arc::clone(public.front()),
+            sources,
+            keys,
+        };
+        let watch = Watch::new(files, read).context("cannot take over SIGHUP")?;
+        tasks.spawn(live.follow(watch, name, sketch));
+        Ok(())
     }
 
     async fn drain(&self, stop_listening: CancellationToken) {
@@ -298,8 +370,10 @@ impl Core {
 }
 
 /// What commands may ask for as it was last published; nothing where none does.
-fn latest(config: &Checked, rules: &Arc<Rulebook>) -> Option<Arc<Latest>> {
-    Latest::new(config, find_rule(rules)).map(Arc::new)
+fn latest(config: &Checked, rules: &Arc<Rulebook>, before: Option<&Latest>) -> Option<Arc<Latest>> {
+    let current = rules.load();
+    let number = |place: RuleIx| current.number(usize::from(place.0));
+    Latest::renewed(config, find_rule(rules), &number, before).map(Arc::new)
 }
 
 fn find_rule(rules: &Arc<Rulebook>) -> FindRule {
@@ -312,10 +386,4 @@ fn settings(config: &Checked, options: &Options) -> Settings {
     settings.shards = options.shards.unwrap_or(settings.shards);
     settings.expiry = crate::rules::expiry(&config.auth.expiry);
     settings
-}
-
-/// Names the content of a configuration: equal for equal content, and without a trace of its secrets, which print only their length.
-fn revision(config: &Checked) -> String {
-    let digest = Sha1::digest(format!("{config:?}").as_bytes());
-    digest.iter().take(3).map(|byte| format!("{byte:02x}")).collect()
 }

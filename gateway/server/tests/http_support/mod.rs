@@ -20,10 +20,12 @@ use rtgw::metrics::{Handshakes, Metrics, MetricsParts, Reports};
 use rtgw::publishing::Publisher;
 use rtgw::readiness::Readiness;
 use rtgw::rulebook::Rulebook;
+use rtgw::running::Running;
 use rtgw::transport::{Clock, Handoff, Inbox, InboxFull, ShardInput, ShardReport};
 use rtgw_config::Checked;
 use rtgw_crds::{Manifests, Text};
 use rtgw_model::{ChannelName, RuleIx};
+use rtgw_protocol::wires::Wires;
 use serde_json::{Value, json};
 use tokio::runtime::Runtime;
 use tokio_util::sync::CancellationToken;
@@ -217,7 +219,7 @@ impl Parts {
     }
 
     pub fn public(&self, config: &Arc<Checked>, most_pending: usize) -> Arc<Public> {
-        let (_, variants) = variants(config).unwrap();
+        let variants = variants(config, &Wires::new()).unwrap();
         Public::new(PublicParts {
             config: Arc::clone(config),
             variants,
@@ -243,26 +245,26 @@ impl Parts {
         let intake = Intake::new(self.inboxes.clone(), 1, clock, Arc::clone(&self.counts)).unwrap();
         let broker: Arc<dyn Broker> = Arc::new(Memory::new(Arc::new(intake)));
         let known = |channel: &ChannelName| channel.as_str().starts_with("room:").then_some(RuleIx(0));
+        let running = Running::new(Arc::clone(config));
         let metrics = MetricsParts {
-            revision: "r1".into(),
+            running: Arc::clone(&running),
             reports: Arc::clone(&self.reports),
             handshakes: Arc::clone(&self.handshakes),
             connections: Arc::clone(&self.connections),
             counts: Arc::clone(&self.counts),
             room: self.room(),
             wires: Arc::default(),
-            sources: Vec::new(),
+            sources: Arc::default(),
             numbers: Arc::clone(self.rules.numbers()),
             readiness: Arc::clone(&self.readiness),
         };
         InternalParts {
-            config: Arc::clone(config),
-            revision: "r1".into(),
+            running,
             public,
             publisher: Publisher::new(broker, Arc::new(known), Arc::clone(&self.counts)),
             control: Control::new(self.inboxes.clone().into(), Arc::clone(&self.rules), Arc::default()),
             counts: Arc::clone(&self.counts),
-            metrics: Metrics::new(config, metrics),
+            metrics: Metrics::new(metrics),
             reports: Arc::clone(&self.reports),
             connections: Arc::clone(&self.connections),
             readiness: Arc::clone(&self.readiness),

@@ -18,6 +18,8 @@ struct Info<'a> {
     namespace: &'a str,
     version: &'static str,
     revision: &'a str,
+    /// `refused` while the files hold something that does not run.
+    config: &'static str,
     ready: bool,
     draining: bool,
     degraded: Vec<String>,
@@ -46,14 +48,16 @@ struct EndpointInfo<'a> {
 /// Answers.
 pub(super) async fn info(State(internal): State<Arc<Internal>>) -> Response<Body> {
     let parts = &internal.parts;
-    let config = &*parts.config;
+    let current = parts.running.load();
+    let config = &*current.config;
     let verdict = parts.readiness.verdict();
     let reports = parts.reports.fresh().await;
     let info = Info {
         name: &config.name,
         namespace: &config.namespace,
         version: env!("CARGO_PKG_VERSION"),
-        revision: &parts.revision,
+        revision: &current.revision,
+        config: parts.running.state(),
         ready: verdict.ready,
         draining: verdict.draining,
         degraded: verdict.degraded,

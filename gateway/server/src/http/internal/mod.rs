@@ -16,7 +16,6 @@ use std::time::Instant;
 use axum::Router;
 use axum::middleware::from_fn;
 use axum::routing::{get, post};
-use rtgw_config::checked::Checked;
 use tokio_util::sync::CancellationToken;
 
 use self::guard::Guard;
@@ -31,6 +30,7 @@ use crate::metrics::{Metrics, Reports};
 use crate::publishing::Publisher;
 use crate::readiness::Readiness;
 use crate::refusal::Refusal;
+use crate::running::Running;
 
 /// Most connections at once: probes, a scraper or two, a few publishers and consoles.
 const MOST: usize = 256;
@@ -38,9 +38,7 @@ const MOST: usize = 256;
 /// What the internal listener is made of.
 pub struct InternalParts {
     /// The running configuration.
-    pub config: Arc<Checked>,
-    /// Its content's name.
-    pub revision: String,
+    pub running: Arc<Running>,
     /// Where the public listener is.
     pub public: SocketAddr,
     /// The way to the broker.

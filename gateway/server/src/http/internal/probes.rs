@@ -10,11 +10,20 @@ use serde::Serialize;
 use super::Internal;
 use crate::http::response;
 use crate::metrics;
+use crate::readiness::Verdict;
 use crate::refusal::Refusal;
 
 #[derive(Serialize)]
 struct Live {
     status: &'static str,
+}
+
+/// The verdict and what became of the configuration's files.
+#[derive(Serialize)]
+struct Detail {
+    #[serde(flatten)]
+    verdict: Verdict,
+    config: &'static str,
 }
 
 /// `GET /livez`: this thread answers.
@@ -30,6 +39,7 @@ pub(super) async fn ready(State(internal): State<Arc<Internal>>, uri: Uri) -> Re
         .query()
         .is_some_and(|query| query.split('&').any(|part| part == "strict" || part.starts_with("strict=")));
     let ready = verdict.ready && (!strict || verdict.degraded.is_empty());
+    let verdict = Detail { verdict, config: internal.parts.running.state() };
     response::json(if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE }, &verdict)
 }
 
