@@ -10,7 +10,7 @@ use std::sync::Arc;
 use anyhow::{Context, Result};
 use arc_swap::ArcSwap;
 use rtgw_config::checked::{Checked, RedisAddress};
-use rtgw_model::{CommandNames, Encoder, RuleIx};
+use rtgw_model::{Encoder, RuleIx};
 use rtgw_protocol::wires::Wires;
 use tokio::runtime::Handle;
 use tokio_util::sync::CancellationToken;
@@ -28,7 +28,6 @@ use crate::intake::{Counts, Intake, Interests, Room};
 use crate::latest::Latest;
 use crate::limits::{Connections, Users, capacity, open_files};
 use crate::metrics::{Handshakes, Metrics, MetricsParts, Reports};
-use crate::outbound::Outbound;
 use crate::publishing::Publisher;
 use crate::questions::Questions;
 use crate::readiness::Readiness;
@@ -155,11 +154,7 @@ struct Core {
     readiness: Arc<Readiness>,
     sources: Arc<SourceStatuses>,
     running: Arc<Running>,
-    commands: Arc<ArcSwap<Commands>>,
-    names: Arc<ArcSwap<CommandNames>>,
-    latest: Option<Arc<Latest>>,
-    to_broker: Arc<ClientPublisher>,
-    outbound: Outbound,
+    commands: CommandParts,
 }
 
 impl Core {
@@ -176,11 +171,9 @@ impl Core {
         let counts = Arc::new(Counts::new(config.sources.len()));
         let inboxes = transport.inboxes.clone();
         let rules = Rulebook::new(config);
-        let latest = latest(config, &rules, None);
         let about = Arc::clone(&rules);
         let intake = Intake::new(inboxes.clone(), encoder.variants(), settings.clock, Arc::clone(&counts))?
             .asking(Box::new(move |channels| about.any_sensitive(channels)));
-        intake.remember(latest.clone());
         let intake = Arc::new(intake);
         let room = Room::new(Arc::clone(&intake), config.limits.pod_channels);
         let broker: Arc<dyn Broker> = Arc::new(Memory::new(Arc::clone(&intake) as _));
@@ -189,17 +182,15 @@ impl Core {
         let admitter = Arc::new(ArcSwap::from_pointee(admitter));
         let publisher = Publisher::new(Arc::clone(&broker), find_rule(&rules), Arc::clone(&counts));
         let to_broker = Arc::new(ClientPublisher::new(publisher.clone(), settings.clock));
-        let (for_commands, by) = (Arc::clone(&rules), Arc::clone(&to_broker));
-        let outbound = Outbound::new();
-        let (remembered, out) = (latest.clone(), outbound.clone());
-        let commands = Commands::new(config, for_commands, by, remembered, out, settings.clock);
-        let commands = Arc::new(ArcSwap::from_pointee(commands));
+        let (by, clock) = (Arc::clone(&to_broker), settings.clock);
+        let commands = CommandParts::new(config, &rules, by, names, clock);
+        intake.remember(commands.latest.clone());
         let questions = Questions::new(
             Handle::current(),
             Arc::clone(&rules),
             Arc::clone(&admitter),
-            Arc::clone(&commands),
-            Arc::clone(&to_broker),
+            Arc::clone(&commands.commands),
+            to_broker,
             Arc::clone(&room),
             inboxes.clone(),
         );
@@ -228,10 +219,6 @@ impl Core {
             sources: Arc::default(),
             running: Running::new(Arc::clone(config)),
             commands,
-            names,
-            latest,
-            to_broker,
-            outbound,
         })
     }
 
@@ -332,14 +319,7 @@ impl Core {
             rules: Arc::clone(&self.rules),
             control: self.control.clone(),
             admitter: Arc::clone(&self.admitter),
-            commands: CommandParts {
-                commands: Arc::clone(&self.commands),
-                names: Arc::clone(&self.names),
-                latest: self.latest.clone(),
-                publisher: Arc::clone(&self.to_broker),
-                outbound: self.outbound.clone(),
-                clock: self.settings.clock,
-            },
+            commands: self.commands.clone(),
             front: Arc::clone(public.front()),
             sources,
             keys,

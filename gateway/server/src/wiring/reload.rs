@@ -48,6 +48,7 @@ pub(super) struct Live {
 }
 
 /// What commands are made of.
+#[derive(Clone)]
 pub(super) struct CommandParts {
     pub(super) commands: Arc<ArcSwap<Commands>>,
     pub(super) names: Arc<ArcSwap<CommandNames>>,
@@ -147,6 +148,21 @@ impl Live {
 }
 
 impl CommandParts {
+    /// The commands of the configuration that the process starts with.
+    pub(super) fn new(
+        config: &Checked,
+        rules: &Arc<Rulebook>,
+        publisher: Arc<ClientPublisher>,
+        names: Arc<ArcSwap<CommandNames>>,
+        clock: Clock,
+    ) -> Self {
+        let (latest, outbound) = (super::latest(config, rules, None), Outbound::new());
+        let (rules, by, memory) = (Arc::clone(rules), Arc::clone(&publisher), latest.clone());
+        let commands = Commands::new(config, rules, by, memory, outbound.clone(), clock);
+        let commands = Arc::new(ArcSwap::from_pointee(commands));
+        Self { commands, names, latest, publisher, outbound, clock }
+    }
+
     fn replace(&mut self, config: &Checked, rules: &Arc<Rulebook>, intake: &Intake) {
         self.latest = super::latest(config, rules, self.latest.as_deref());
         intake.remember(self.latest.clone());
