@@ -62,7 +62,7 @@ impl Serve {
         };
         let token = first_token(&config);
         let paths: Vec<String> = config.endpoints.iter().map(|endpoint| endpoint.path.clone()).collect();
-        let bound = wiring::bind(config, source, options)?;
+        let bound = wiring::bind(config, options)?.following(source);
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .thread_stack_size(STACK_BYTES)
             .thread_name("runtime")

@@ -63,23 +63,29 @@ pub struct Bound {
     internal: TcpListener,
     options: Options,
     config: Arc<Checked>,
-    source: Source,
+    source: Option<Source>,
 }
 
 /// Binds both ports.
 ///
 /// # Errors
 /// A port that is taken or may not be used, named.
-pub fn bind(config: Checked, source: Source, options: Options) -> Result<Bound> {
+pub fn bind(config: Checked, options: Options) -> Result<Bound> {
     let open = |address: SocketAddr, flag: &str| {
         listen(address).with_context(|| format!("cannot listen on {address} (see {flag})"))
     };
     let public = open(options.listen, "--listen")?;
     let internal = open(options.admin, "--admin")?;
-    Ok(Bound { public, internal, options, config: Arc::new(config), source })
+    Ok(Bound { public, internal, options, config: Arc::new(config), source: None })
 }
 
 impl Bound {
+    /// The same, which follows what becomes of `source` from then on.
+    #[must_use]
+    pub fn following(self, source: Source) -> Self {
+        Self { source: Some(source), ..self }
+    }
+
     /// The public listener's address, with the port that was chosen for `:0`.
     ///
     /// # Errors
@@ -182,8 +188,7 @@ impl Core {
         let admitter = Arc::new(ArcSwap::from_pointee(admitter));
         let publisher = Publisher::new(Arc::clone(&broker), find_rule(&rules), Arc::clone(&counts));
         let to_broker = Arc::new(ClientPublisher::new(publisher.clone(), settings.clock));
-        let (by, clock) = (Arc::clone(&to_broker), settings.clock);
-        let commands = CommandParts::new(config, &rules, by, names, clock);
+        let commands = CommandParts::new(config, &rules, Arc::clone(&to_broker), names, settings.clock);
         intake.remember(commands.latest.clone());
         let questions = Questions::new(
             Handle::current(),
@@ -285,17 +290,12 @@ impl Core {
     /// Starts what the configuration runs beside the listeners, and has it follow the configuration's files.
     fn follow(
         &self,
-        source: Source,
+        source: Option<Source>,
         options: &Options,
         public: &Public,
         tasks: &TaskTracker,
         ended: &CancellationToken,
     ) -> Result<()> {
-        let Source { files, read, name, sketch, refused } = source;
-        if !refused.is_empty() {
-            reload::refused(&refused, &self.running.load().revision);
-            self.running.note(true);
-        }
         let mut keys = Keys { tasks: tasks.clone(), ended: ended.clone(), stop: CancellationToken::new() };
         keys.keep(&self.admitter.load());
         let sources = Sources {
@@ -310,6 +310,11 @@ impl Core {
             started: Mutex::default(),
         };
         sources.apply(&self.running.load().config)?;
+        let Some(Source { files, read, name, sketch, refused }) = source else { return Ok(()) };
+        if !refused.is_empty() {
+            reload::refused(&refused, &self.running.load().revision);
+            self.running.note(true);
+        }
         let live = Live {
             running: Arc::clone(&self.running),
             wires: Arc::clone(&self.wires),
