@@ -39,6 +39,8 @@ const LEAVES: &[(Class, &[&str])] = &[
             "auth.apiKeys[].name",
             "auth.apiKeys[].scopes[]",
             "auth.apiKeys[].secretRef.key",
+            "auth.expiry.grace",
+            "auth.expiry.warn",
             "auth.identity.tenant",
             "auth.identity.user",
             "auth.issuers[].algorithms[]",

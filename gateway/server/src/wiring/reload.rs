@@ -104,7 +104,7 @@ impl Live {
             tracing::warn!(path = %warning.path, "{}", warning.message);
         }
         let before = self.running.load();
-        self.swap(&before.config, Arc::new(loaded.checked))?;
+        self.swap(&before.config, &Arc::new(loaded.checked))?;
         *sketch = loaded.sketch;
         let more = changes.len().saturating_sub(PATHS);
         let shown = changes.get(..PATHS).unwrap_or(&changes).join(", ");
@@ -114,8 +114,8 @@ impl Live {
     }
 
     /// What can fail comes first; from then on everything is replaced.
-    fn swap(&mut self, before: &Checked, config: Arc<Checked>) -> Result<(), Vec<Problem>> {
-        let held = classes::held(before, &config);
+    fn swap(&mut self, before: &Checked, config: &Arc<Checked>) -> Result<(), Vec<Problem>> {
+        let held = classes::held(before, config);
         if !held.is_empty() {
             return Err(held);
         }
@@ -123,23 +123,23 @@ impl Live {
             let problem = Problem::error("spec.endpoints", error.to_string());
             vec![problem.hint("with those of earlier configurations; a restart forgets these")]
         };
-        let variants = variants(&config, &self.wires).map_err(|error| needs_restart(&error))?;
+        let variants = variants(config, &self.wires).map_err(|error| needs_restart(&error))?;
         self.sources
-            .check(&config)
+            .check(config)
             .map_err(|error| vec![Problem::error("spec.sources", error.to_string())])?;
         // Who encodes and who counts must know more before anybody asks for it.
         self.intake.grow(self.wires.variants());
-        self.control.reload(&config);
+        self.control.reload(config);
         let rules = self.rules.load();
-        let admitter = Arc::new(self.admitter.load().renewed(&config, Arc::clone(&rules)));
+        let admitter = Arc::new(self.admitter.load().renewed(config, rules));
         self.admitter.store(Arc::clone(&admitter));
         self.keys.keep(&admitter);
-        self.commands.replace(&config, &self.rules, &self.intake);
+        self.commands.replace(config, &self.rules, &self.intake);
         self.room.resize(config.limits.pod_channels);
         self.connections.resize(capacity(config.limits.pod_connections, open_files()).connections);
-        self.running.replace(Arc::clone(&config));
-        self.front.replace(Arc::clone(&config), variants, admitter);
-        if let Err(error) = self.sources.apply(&config) {
+        self.running.replace(Arc::clone(config));
+        self.front.replace(Arc::clone(config), variants, admitter);
+        if let Err(error) = self.sources.apply(config) {
             tracing::error!(%error, "a source cannot be started");
         }
         telemetry::set_level(config.log_level);

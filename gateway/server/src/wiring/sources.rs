@@ -49,8 +49,8 @@ impl Sources {
     /// # Errors
     /// The first that has not.
     pub(super) fn check(&self, config: &Checked) -> Result<(), AddressError> {
-        let addresses = config.sources.iter().filter_map(|source| self.address(config, source));
-        addresses.map(|address| Address::new(address).map(drop)).collect()
+        let mut addresses = config.sources.iter().filter_map(|source| self.address(config, source));
+        addresses.try_for_each(|address| Address::new(address).map(drop))
     }
 
     /// Has the sources of `config` run: those that run as they should go on. One without a Redis to read is named in a warning and
