@@ -142,7 +142,8 @@ fn metrics_are_valid_text_with_the_documented_names() {
         r#"rtgw_handshakes_total{endpoint="ws",result="accepted"}"#,
         "rtgw_connection_capacity",
         r#"rtgw_broker_up{shard="0"}"#,
-        r#"rtgw_config_revision_info{revision="r1"}"#,
+        r#"rtgw_config_reloads_total{result="accepted"} 0"#,
+        r#"rtgw_config_revision_info{revision=""#,
         "rtgw_draining",
         "process_resident_memory_bytes",
     ] {
