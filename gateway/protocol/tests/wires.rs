@@ -178,3 +178,27 @@ fn control_frames() {
     let frame = wires.close(variant, &Close::new(CloseCode::SlowConsumer, ""));
     assert_eq!(parse_payload(open(&frame).1), Ok(Some((4430, ""))));
 }
+
+#[test]
+fn a_variant_that_came_after_the_publication_gets_its_own_bytes() {
+    let wires = Wires::new();
+    let spec = |metadata, min_bytes| VariantSpec {
+        protocol: Protocol::Json,
+        envelope: Envelope::Typed,
+        metadata,
+        seq: false,
+        compression: Some(Compression { window: Window::Bits12, min_bytes }),
+    };
+    let early = wires.intern(spec(true, 1 << 20)).unwrap();
+    let mut two = publication("[1]".to_owned());
+    two.channels.push(ChannelName::parse("second").unwrap());
+    let outgoing = Outgoing::new(two, wires.variants(), Micros(0));
+    let late = wires.intern(spec(false, 1 << 20)).unwrap();
+    assert_eq!(wires.intern(spec(true, 1 << 20)).unwrap(), early, "numbers stay");
+    let frames = [(early, 0), (late, 1), (early, 1), (late, 0)].map(|(variant, at)| {
+        let frame = outgoing.frame(variant, at, &wires);
+        assert_eq!(*frame, wires.publication(variant, outgoing.publication(), at));
+        frame.as_ptr()
+    });
+    assert_eq!(frames[1], frames[3], "and shared");
+}
