@@ -15,8 +15,8 @@ use smallvec::SmallVec;
 
 use crate::GapScope;
 use crate::channels::{ChannelIx, Channels, Member};
-use crate::lanes::Lane;
-use crate::outbox::{Frame, FrameIx};
+use crate::frame::{Frame, Lane};
+use crate::outbox::FrameIx;
 use crate::session::replace;
 use crate::shard::{Shard, TurnBudget};
 use crate::told::ToldIx;

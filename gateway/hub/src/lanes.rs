@@ -10,19 +10,10 @@ use std::collections::VecDeque;
 
 use rtgw_model::{Priority, RuleIx};
 
-use crate::outbox::Frame;
+use crate::frame::{Frame, Lane};
 
 /// So many frames in a row may pass a waiting one of a lower lane; then that lane has one.
 const SHARE: u8 = 8;
-
-/// Where a frame may stand.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Lane {
-    /// In its place among all frames.
-    Fixed,
-    /// Among those of its priority.
-    Of(Priority),
-}
 
 /// The frames of one blocked socket.
 #[derive(Debug, Default)]

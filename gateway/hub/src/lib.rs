@@ -13,6 +13,7 @@ mod ending;
 mod expiry;
 mod fanout;
 mod filter;
+mod frame;
 mod heartbeat;
 mod input;
 mod lanes;

@@ -7,10 +7,11 @@
 use std::collections::VecDeque;
 
 use bytes::Bytes;
-use rtgw_model::{Encoder, OutboxLimits, RuleIx, Variant};
+use rtgw_model::{Encoder, OutboxLimits, RuleIx};
 
 use crate::Fill;
-use crate::lanes::{Lane, Lanes};
+use crate::frame::Frame;
+use crate::lanes::Lanes;
 
 /// Below this size a copy into the shard's cork buffer is cheaper than a system call of its own.
 const CORK_BYTES: usize = 16 * 1024;
@@ -20,25 +21,6 @@ const NONE: u32 = u32::MAX;
 /// Index of a frame in the turn's palette.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct FrameIx(u32);
-
-/// A complete frame, ready for a socket.
-#[derive(Clone, Debug)]
-pub(crate) struct Frame {
-    pub(crate) bytes: Bytes,
-    /// The publication's rule; `None` for what the server itself says.
-    pub(crate) rule: Option<RuleIx>,
-    /// The variant, where each connection's copy gets a number spliced in.
-    pub(crate) numbered: Option<Variant>,
-    /// Where it stands when the socket is blocked.
-    pub(crate) lane: Lane,
-}
-
-impl Frame {
-    /// What the server itself says.
-    pub(crate) fn of_server(bytes: Bytes) -> Self {
-        Self { bytes, rule: None, numbered: None, lane: Lane::Fixed }
-    }
-}
 
 #[derive(Clone, Copy, Debug)]
 struct Node {

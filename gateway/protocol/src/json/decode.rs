@@ -9,10 +9,8 @@ use rtgw_model::{
 use serde_json::value::RawValue;
 
 use super::members::{Member, deeper_than, pick, string, without};
+use super::refusal::{bad_request, shown};
 use super::{ID_BYTES, NESTING, lists};
-
-/// How much of a name that nobody knows is repeated in an error.
-const SHOWN_CHARS: usize = 40;
 
 /// Members that belong to the message and never to its data.
 const OUTER: [&str; 4] = ["type", "event", "id", "timestamp"];
@@ -211,17 +209,4 @@ fn too_deep() -> Denied {
 
 fn not_in_this_version(what: &str) -> Denied {
     Denied::new(ErrorCode::NotAvailable, format!("{what} is not in this version"))
-}
-
-pub(super) fn bad_request(message: impl Into<Cow<'static, str>>) -> Denied {
-    Denied::new(ErrorCode::BadRequest, message)
-}
-
-/// A name of the client's as an error may repeat it: escaped and cut.
-pub(super) fn shown(name: &str) -> String {
-    let mut shown: String = name.chars().take(SHOWN_CHARS).flat_map(char::escape_debug).collect();
-    if name.chars().nth(SHOWN_CHARS).is_some() {
-        shown.push('…');
-    }
-    shown
 }

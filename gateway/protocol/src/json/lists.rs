@@ -8,8 +8,8 @@ use serde::de::{MapAccess, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
 
-use super::decode::{bad_request, shown};
 use super::members::string;
+use super::refusal::{bad_request, shown};
 
 /// Reads every member of the object `text` as a list, except those called one of `skipped`. Of a repeated name the last
 /// counts. A single value is a list of one; numbers, `true` and `false` are taken as their text.

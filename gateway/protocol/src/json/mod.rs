@@ -8,6 +8,7 @@ mod decode;
 mod encode;
 mod lists;
 mod members;
+mod refusal;
 mod timestamp;
 
 pub use auth::auth;

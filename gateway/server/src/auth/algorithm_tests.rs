@@ -14,7 +14,8 @@ use rustls::pki_types::PrivateKeyDer;
 use rustls::pki_types::pem::PemObject;
 
 use super::key::{HmacKey, made};
-use super::token::{Issuers, TokenError};
+use super::token::Issuers;
+use super::token_error::TokenError;
 use super::verdict::{AuthError, Verified};
 use crate::fixture::{KEY, checked_with};
 use crate::outbound::Outbound;

@@ -11,7 +11,7 @@ use rtgw_model::Timestamp;
 use tokio_util::sync::CancellationToken;
 
 use super::credential::Place;
-use super::token::TokenError;
+use super::token_error::TokenError;
 use super::{AuthError, Credentials, Question, Verified, sign};
 use crate::clock::{self, unix_seconds};
 use crate::fixture::{KEY, OTHER_KEY, checked_with};

@@ -10,10 +10,7 @@ use rtgw_config::checked::Algorithm;
 use serde::de::{DeserializeSeed, Deserializer, MapAccess, Visitor};
 use serde_json::value::RawValue;
 
-use super::token::{TOKEN_BYTES, TokenError};
-
-/// Deepest nesting of a token's header and claims.
-pub(super) const NESTING: usize = 32;
+use super::token_error::{NESTING, TOKEN_BYTES, TokenError};
 
 /// A token whose header makes sense.
 #[derive(Debug)]

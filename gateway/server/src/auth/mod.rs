@@ -17,6 +17,7 @@ mod origin;
 mod remembered;
 mod sign;
 mod token;
+mod token_error;
 mod verdict;
 mod webhook;
 
@@ -44,7 +45,7 @@ pub use api_keys::{ApiKey, ApiKeys};
 pub use credential::{Credential, Place};
 pub use credentials::Credentials;
 pub use sign::sign;
-pub use token::{TOKEN_BYTES, TokenError};
+pub use token_error::{TOKEN_BYTES, TokenError};
 pub use verdict::{AuthError, Verified};
 pub use webhook::Question;
 

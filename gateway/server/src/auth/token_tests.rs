@@ -11,7 +11,8 @@ use jsonwebtoken::crypto::sign;
 use jsonwebtoken::{Algorithm, EncodingKey};
 use proptest::prelude::*;
 
-use super::token::{Issuers, TOKEN_BYTES, TokenError};
+use super::token::Issuers;
+use super::token_error::{TOKEN_BYTES, TokenError};
 use super::verdict::AuthError;
 use crate::clock::{self, unix_seconds};
 use crate::fixture::{KEY, OTHER_KEY, checked};

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use rtgw_config::checked::KeyScope;
 use rtgw_model::Timestamp;
 
-use super::token::TokenError;
+use super::token_error::TokenError;
 use crate::refusal::Refusal;
 
 /// A credential that counts.

@@ -22,7 +22,7 @@ use tokio::time::Instant;
 use super::credential::Place;
 use super::jws::members;
 use super::remembered::{Digest, Remembered};
-use super::token::TokenError;
+use super::token_error::TokenError;
 use super::verdict::{AuthError, Verified};
 use crate::clock;
 use crate::outbound::{Outbound, OutboundError, Target};
