@@ -15,13 +15,13 @@ fn those_who_behave_hear_beside_every_flood() {
     let table = String::from_utf8(output.stdout).unwrap();
     assert!(output.status.success(), "{table}{}", String::from_utf8_lossy(&output.stderr));
     let rows: Vec<&str> = table.lines().filter(|line| line.starts_with("| p99 beside")).collect();
-    assert_eq!(rows.len(), 6, "{table}");
+    assert_eq!(rows.len(), 7, "{table}");
     for row in rows {
         let cells: Vec<&str> = row.split('|').map(str::trim).collect();
         let figure = |cell: &str| cell.trim_end_matches(" ms").parse::<f64>().unwrap();
         let (flooded, quiet) = (figure(cells[2]), figure(cells[3]));
         assert!(flooded < AGE.max(10.0 * quiet), "{row}");
         let attempts = cells[1].split(' ').nth(2).unwrap().parse::<u32>().unwrap();
-        assert!(attempts > 50, "the flood was one: {row}");
+        assert!(attempts > 5, "the flood was one: {row}");
     }
 }

@@ -23,6 +23,9 @@ const HALVES: usize = 500;
 const COMMANDS: usize = 100;
 const WRITE_EVERY: Duration = Duration::from_millis(20);
 
+/// Numbers of a message whose expression compares each with all.
+const NUMBERS: usize = 20_000;
+
 /// What somebody does without end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Flood {
@@ -32,16 +35,18 @@ pub(super) enum Flood {
     Subscribes,
     TinyMessages,
     Refreshes,
+    Expressions,
 }
 
 impl Flood {
-    pub(super) const ALL: [Self; 6] = [
+    pub(super) const ALL: [Self; 7] = [
         Self::BadTokens,
         Self::UnknownKeys,
         Self::HalfHandshakes,
         Self::Subscribes,
         Self::TinyMessages,
         Self::Refreshes,
+        Self::Expressions,
     ];
 
     pub(super) fn name(self) -> &'static str {
@@ -52,6 +57,7 @@ impl Flood {
             Self::Subscribes => "subscribes",
             Self::TinyMessages => "tiny messages",
             Self::Refreshes => "refreshes",
+            Self::Expressions => "expressions that spend their budget",
         }
     }
 
@@ -63,8 +69,16 @@ impl Flood {
             }
             Self::TinyMessages => Some("ping".to_owned()),
             Self::Refreshes => Some(format!(r#"{{"type":"refresh","data":{{"token":"{token}"}}}}"#)),
+            Self::Expressions => {
+                Some(format!(r#"{{"type":"costly","data":{{"l":[{}1]}}}}"#, "1,".repeat(NUMBERS)))
+            }
             _ => None,
         }
+    }
+
+    /// Commands of one write, and how often such a write is made: without a rest, or as often as a connection may by default.
+    fn pace(self) -> (usize, Duration) {
+        if self == Self::Expressions { (1, Duration::from_millis(50)) } else { (COMMANDS, WRITE_EVERY) }
     }
 }
 
@@ -86,7 +100,7 @@ impl Flooder {
             let mut due = Instant::now();
             while !stopped.load(Ordering::Relaxed) {
                 let (done, pause) = if flood.command(0, "").is_some() {
-                    (handshakes.commands(&mut commands), WRITE_EVERY)
+                    (handshakes.commands(&mut commands), flood.pace().1)
                 } else {
                     (handshakes.one(), CONNECT_EVERY)
                 };
@@ -158,7 +172,8 @@ impl Handshakes {
             }
         };
         let mut bytes = Vec::new();
-        for _ in 0..COMMANDS {
+        let count = self.flood.pace().0;
+        for _ in 0..count {
             self.number += 1;
             let text = self.flood.command(self.number, &self.good).unwrap_or_default();
             frame(&text, &mut bytes);
@@ -175,7 +190,7 @@ impl Handshakes {
         if written.is_err() || !open {
             *connection = None;
         }
-        Ok(if written.is_ok() { COMMANDS as u64 } else { 0 })
+        Ok(if written.is_ok() { count as u64 } else { 0 })
     }
 }
 

@@ -39,6 +39,8 @@ spec:
   channels:
   - {{pattern: news, subscribe: "true"}}
   - {{pattern: "room:{{room}}", subscribe: user != '' && room.startsWith('r')}}
+  commands:
+    costly: {{reply: {{event: "'costly'", data: "data.l.filter(x, !(2 in data.l))"}}}}
 ---
 apiVersion: v1
 kind: Secret
