@@ -13,7 +13,7 @@ use super::report::{Report, median};
 
 /// Connections of a round; they leave before the next one.
 const COUNT: usize = 1_000;
-/// A key that is not known is looked for this often at most, and keys that are published are read again no sooner.
+/// A key that is not known is looked for this often at most; between two readings of the published keys there are minutes.
 const ROTATION: Duration = Duration::from_secs(31);
 
 /// Microseconds of the server's CPU per connection that came in.
@@ -71,7 +71,7 @@ fn others(bench: &Bench, report: &mut Report) -> Result<()> {
         &manifest(
             "issuers",
             &format!(
-                "[{{name: idp, algorithms: [RS256], jwks: {{url: 'http://{}/keys', refresh: 30s}}}}]",
+                "[{{name: idp, algorithms: [RS256], jwks: {{url: 'http://{}/keys'}}}}]",
                 outside.address
             ),
         ),

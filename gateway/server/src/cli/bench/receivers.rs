@@ -40,7 +40,10 @@ impl Request<'_> {
         stream.write_all(request.as_bytes())?;
         let head = read_head(&mut stream)?;
         if !head.starts_with(b"HTTP/1.1 101") {
-            bail!("refused: {}", String::from_utf8_lossy(&head));
+            let mut reason = [0; 512];
+            let read = stream.read(&mut reason).unwrap_or_default();
+            let said = [head.as_slice(), &reason[..read]].concat();
+            bail!("refused: {}", String::from_utf8_lossy(&said));
         }
         Ok(stream)
     }
