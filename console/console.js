@@ -1,4 +1,5 @@
 // The console: figures from /v1/info once a second, a socket like any client's, publications through /v1/publish.
+// Where the manifest has API keys, the page asks for one and keeps it for as long as the tab is open.
 // Everything a server or client said is shown as text, never as markup.
 
 const $ = (id) => document.getElementById(id);
@@ -19,9 +20,26 @@ function span(seconds) {
   }).join(" ");
 }
 
+async function ask(path, options = {}) {
+  const key = sessionStorage.getItem("key");
+  const headers = { ...options.headers, ...(key ? { Authorization: `Bearer ${key}` } : {}) };
+  const answer = await fetch(path, { ...options, headers, cache: "no-store" });
+  // Shown again where the key lacks a scope: another one may have it.
+  if (answer.status === 401 || answer.status === 403) $("access").hidden = false;
+  return answer;
+}
+
+$("access").addEventListener("submit", (event) => {
+  event.preventDefault();
+  sessionStorage.setItem("key", $("key").value.trim());
+  $("key").value = "";
+  $("access").hidden = true;
+  refresh();
+});
+
 async function refresh() {
   try {
-    const answer = await fetch("/v1/info", { cache: "no-store" });
+    const answer = await ask("/v1/info");
     const info = await answer.json();
     if (!answer.ok) throw new Error(info.error?.message ?? `HTTP ${answer.status}`);
     show(info);
@@ -168,7 +186,7 @@ $("publish").addEventListener("submit", async (event) => {
   try {
     const data = JSON.parse($("data").value);
     const body = JSON.stringify({ channel: $("to").value.trim(), event: $("event").value, data });
-    const answer = await fetch("/v1/publish", { method: "POST", headers: { "Content-Type": "application/json" }, body });
+    const answer = await ask("/v1/publish", { method: "POST", headers: { "Content-Type": "application/json" }, body });
     const said = await answer.json();
     if (!answer.ok) throw new Error(said.error?.message ?? `HTTP ${answer.status}`);
     output.className = "";

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 
-pub use crate::credentials::{Algorithm, ApiKey, AuthWebhook, Issuer, IssuerKeys, Jwks, KeyScope};
+pub use crate::credentials::{Algorithm, ApiKey, AuthWebhook, Issuer, IssuerKeys, Jwks, KeyScope, starred};
 use crate::expression::Expression;
 use crate::pattern::Pattern;
 use crate::template::Template;
@@ -18,6 +18,8 @@ pub struct Checked {
     pub name: String,
     /// Its namespace; `default` where none was written.
     pub namespace: String,
+    /// The `spec` as it was written: nothing resolved, so without the content of any Secret.
+    pub written: Written,
     /// At least one.
     pub endpoints: Vec<Endpoint>,
     /// How clients prove who they are.
@@ -34,6 +36,16 @@ pub struct Checked {
     pub limits: Limits,
     /// Most detailed log level.
     pub log_level: LogLevel,
+}
+
+/// A `spec` as it was written, JSON. `Debug` shows nothing: two ways to write the same are the same configuration.
+#[derive(Clone, PartialEq)]
+pub struct Written(pub serde_json::Value);
+
+impl std::fmt::Debug for Written {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Written")
+    }
 }
 
 /// A path that serves sockets.

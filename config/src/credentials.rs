@@ -4,7 +4,7 @@ use std::fmt;
 use std::time::Duration;
 
 use crate::checked::Secret;
-use crate::pattern::Pattern;
+use crate::pattern::{Pattern, PatternError};
 use crate::public_key::PublicKey;
 pub use crate::raw::Algorithm;
 use crate::url::HttpUrl;
@@ -91,7 +91,7 @@ impl KeyScope {
     /// at the end for all that are left. `None`: it is none of these.
     pub fn parse(text: &str) -> Option<Self> {
         if let Some(pattern) = text.strip_prefix("publish:") {
-            return Pattern::parse(&captured(pattern)).ok().map(Self::Publish);
+            return starred(pattern).ok().map(Self::Publish);
         }
         Some(match text {
             "connect" => Self::Connect,
@@ -106,15 +106,18 @@ impl KeyScope {
     }
 }
 
-/// `jobs:*` as `jobs:{rest*}`.
-fn captured(pattern: &str) -> String {
+/// Reads a pattern in which `*` may stand for a segment, or at the end for all that are left: `jobs:*` is `jobs:{rest*}`.
+///
+/// # Errors
+/// As of [`Pattern::parse`].
+pub fn starred(pattern: &str) -> Result<Pattern, PatternError> {
     let last = pattern.split(':').count().saturating_sub(1);
     let segment = |(at, segment): (usize, &str)| match segment {
         "*" if at == last => format!("{{any{at}*}}"),
         "*" => format!("{{any{at}}}"),
         other => other.to_owned(),
     };
-    pattern.split(':').enumerate().map(segment).collect::<Vec<_>>().join(":")
+    Pattern::parse(&pattern.split(':').enumerate().map(segment).collect::<Vec<_>>().join(":"))
 }
 
 impl fmt::Display for KeyScope {

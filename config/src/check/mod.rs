@@ -18,7 +18,7 @@ mod token_places;
 
 use std::time::Duration;
 
-use crate::checked::{Checked, LogLevel, Secret};
+use crate::checked::{Checked, LogLevel, Secret, Written};
 use crate::expression::{Expression, Scope};
 use crate::problem::{Problem, Problems};
 use crate::raw::{self, DurationText, Quantity, SecretRef};
@@ -74,6 +74,7 @@ impl Check<'_> {
         Some(Checked {
             name: config.name.clone(),
             namespace: config.namespace.clone(),
+            written: Written(serde_json::to_value(spec).unwrap_or_default()),
             endpoints,
             auth: auth?,
             channels,

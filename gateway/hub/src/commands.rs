@@ -92,8 +92,8 @@ impl Shard {
             Intent::Refresh(token) => self.refresh(slot, id, token),
             Intent::Narrow(lists) => self.narrow(slot, now, id, lists, true),
             Intent::Widen(lists) => self.narrow(slot, now, id, lists, false),
-            Intent::Publish { channel, event, data, ephemeral } => {
-                let question = Question::Publish { channel, event, data, ephemeral };
+            Intent::Publish { channel, event, data, ephemeral, idempotency_key } => {
+                let question = Question::Publish { channel, event, data, ephemeral, idempotency_key };
                 self.ask(slot, InFlight::Publish { id }, question);
             }
             Intent::Command { name, data } => {

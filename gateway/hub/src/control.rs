@@ -1,6 +1,6 @@
-//! What the application orders for many connections at once: subscribe, unsubscribe, close, renew.
+//! What the application orders for many connections at once: subscribe, unsubscribe, close, renew, show.
 //!
-//! A shard walks its sessions in the order of their slots, a bounded number in each turn. Orders are carried out one behind the
+//! A shard walks its sessions, or its channels, in the order of their places, a bounded number in each turn. Orders are carried out one behind the
 //! other, so that what was posted later has the last word.
 
 use std::collections::VecDeque;
@@ -17,6 +17,7 @@ use crate::channels::Waiter;
 use crate::review::Standing;
 use crate::session::Holding;
 use crate::shard::{Shard, SweepBudget};
+use crate::view::{ChannelViewer, ConnectionViewer, Seen};
 
 /// Whom an order concerns. Asked on the shard's thread: must not wait.
 pub type Target = Arc<dyn Fn(ConnectionKey, &Principal) -> bool + Send + Sync>;
@@ -53,6 +54,10 @@ pub enum Order {
     },
     /// Go on under another credential of the same user and tenant; another identity is left as it is.
     Renew(Renewal),
+    /// Be shown; only those who hear the channel, where one is named.
+    Show(Option<ChannelName>, ConnectionViewer),
+    /// Nothing: the channels that somebody hears are shown instead, and nobody is asked whether the order concerns it.
+    ShowChannels(ChannelViewer),
 }
 
 /// Counts the connections that an order has affected, and tells the count when the last shard has let go of it.
@@ -90,6 +95,8 @@ impl fmt::Debug for Order {
             Self::Close(close) => f.debug_tuple("Close").field(close).finish(),
             Self::Retire { endpoint, .. } => f.debug_tuple("Retire").field(endpoint).finish(),
             Self::Renew(_) => f.write_str("Renew"),
+            Self::Show(channel, _) => f.debug_tuple("Show").field(channel).finish(),
+            Self::ShowChannels(_) => f.write_str("ShowChannels"),
         }
     }
 }
@@ -115,7 +122,11 @@ impl Shard {
     pub(crate) fn control(&mut self, now: Now, budget: SweepBudget) -> bool {
         let mut left = budget.steps.max(1);
         while let Some(mut under) = self.controls.0.pop_front() {
-            let end = *under.end.get_or_insert(self.generations.len());
+            let places = match under.control.order {
+                Order::ShowChannels(_) => self.channels.places(),
+                _ => self.generations.len(),
+            };
+            let end = *under.end.get_or_insert(places);
             while under.slot < end && left > 0 {
                 self.order(now, under.slot, &under.control);
                 under.slot += 1;
@@ -130,6 +141,9 @@ impl Shard {
     }
 
     fn order(&mut self, now: Now, slot: usize, control: &Control) {
+        if let Order::ShowChannels(viewer) = &control.order {
+            return self.show_channel(slot, viewer, &control.tally);
+        }
         let Some(session) = self.sessions.get(slot).filter(|session| session.is_open()) else { return };
         if !(control.target)(session.key, &session.principal) {
             return;
@@ -155,9 +169,34 @@ impl Shard {
                 let principal = Arc::new(renewal(&session.principal));
                 self.renew(slot, now, principal)
             }
+            Order::Show(channel, viewer) => self.show(slot, channel.as_ref(), viewer),
+            Order::ShowChannels(_) => false,
         };
         if affected {
             control.tally.affected.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    fn show(&self, slot: u32, hears: Option<&ChannelName>, viewer: &ConnectionViewer) -> bool {
+        let session = &self.sessions[slot as usize];
+        let heard = |channel: &ChannelName| {
+            self.channels.find(channel.as_str()).is_some_and(|channel| session.subscription(channel).is_some())
+        };
+        if !hears.is_none_or(heard) {
+            return false;
+        }
+        viewer(&Seen {
+            key: session.key,
+            principal: &session.principal,
+            endpoint: self.profile(slot).endpoint,
+            subscriptions: session.subscriptions.len(),
+        })
+    }
+
+    fn show_channel(&mut self, place: usize, viewer: &ChannelViewer, tally: &Tally) {
+        let Some(channel) = self.channels.at(place).filter(|channel| channel.present() > 0) else { return };
+        if viewer(&channel.name, channel.present() as u64) {
+            tally.affected.fetch_add(1, Ordering::Relaxed);
         }
     }
 

@@ -60,6 +60,8 @@ pub enum Question {
         data: Bytes,
         /// Not kept, not echoed to the sender.
         ephemeral: bool,
+        /// Not to be published again under the same one of the same sender.
+        idempotency_key: Option<Box<str>>,
     },
     /// What does this command of the manifest answer?
     Command {

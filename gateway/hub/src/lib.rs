@@ -26,6 +26,7 @@ mod shaping;
 mod shard;
 mod throttle;
 mod told;
+mod view;
 mod wheel;
 
 pub use access::Grant;
@@ -34,3 +35,4 @@ pub use counters::Counters;
 pub use effect::{Ask, Effect, Fill, Question};
 pub use input::{Answer, GapScope, Input, Opening};
 pub use shard::{Shard, ShardSettings, SweepBudget, TurnBudget};
+pub use view::{ChannelViewer, ConnectionViewer, Seen};

@@ -59,6 +59,8 @@ pub enum Intent {
         data: Bytes,
         /// Not kept and not echoed to the sender.
         ephemeral: bool,
+        /// The sender's name for it: under the same one it is not published again.
+        idempotency_key: Option<Box<str>>,
     },
     /// A command that the manifest defines.
     Command {

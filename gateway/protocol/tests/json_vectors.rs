@@ -97,6 +97,8 @@ enum Means {
         data: String,
         #[serde(default)]
         ephemeral: bool,
+        #[serde(default)]
+        idempotency_key: Option<Box<str>>,
     },
     Command {
         name: String,
@@ -115,8 +117,8 @@ impl From<Means> for Intent {
             Means::Narrow(map) => Intent::Narrow(lists(map)),
             Means::Widen(map) => Intent::Widen(lists(map)),
             Means::Refresh(token) => Intent::Refresh(Token(token)),
-            Means::Publish { channel, event, data, ephemeral } => {
-                Intent::Publish { channel, event, data: data.into(), ephemeral }
+            Means::Publish { channel, event, data, ephemeral, idempotency_key } => {
+                Intent::Publish { channel, event, data: data.into(), ephemeral, idempotency_key }
             }
             Means::Command { name, data } => {
                 Intent::Command { name: CommandName::declare(&name), data: data.into() }

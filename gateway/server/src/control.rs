@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use rtgw_config::checked::Checked;
 use rtgw_hub::access::{self, Lookup};
-use rtgw_hub::{Input, Order, Renewal, Tally, Target};
+use rtgw_hub::{ChannelViewer, ConnectionViewer, Input, Order, Renewal, Tally, Target};
 use rtgw_model::{ChannelName, Close, CloseCode, ConnectionKey, Denied, ErrorCode, Principal, Timestamp};
 use tokio::sync::oneshot;
 
@@ -37,6 +37,14 @@ impl Control {
         Ok(self.order(target, Order::Subscribe(grant)).await)
     }
 
+    /// Whether [`Control::subscribe`] would be taken.
+    ///
+    /// # Errors
+    /// Those of [`Control::subscribe`].
+    pub fn may_subscribe(&self, channel: &str) -> Result<(), Denied> {
+        access::by_api(&*self.rules.load(), channel).map(drop)
+    }
+
     /// Has connections hear a channel no more; returns how many did.
     ///
     /// # Errors
@@ -67,6 +75,22 @@ impl Control {
         self.revocations.add(&revoked, until, clock::wall())?;
         let target: Target = Arc::new(move |_, principal| revoked.concerns(principal));
         Ok(self.order(target, Order::Close(revocation())).await)
+    }
+
+    /// Shows connections to `viewer`, only those who hear `channel` where one is named, and returns when all shards have done so;
+    /// counts those for which it says true. It is called on the shards' threads and must not wait.
+    pub async fn show(&self, target: Target, channel: Option<ChannelName>, viewer: ConnectionViewer) -> u64 {
+        self.order(target, Order::Show(channel, viewer)).await
+    }
+
+    /// Shows the channels that somebody hears to `viewer`, each once for every shard, as [`Control::show`] does.
+    pub async fn show_channels(&self, viewer: ChannelViewer) -> u64 {
+        self.order(everyone(), Order::ShowChannels(viewer)).await
+    }
+
+    /// The name of every endpoint that connections may have come in by, by its number.
+    pub fn endpoints(&self) -> Vec<Arc<str>> {
+        self.rules.numbers().endpoints()
     }
 
     /// Has every question answered by the rules of `config` from now on, and every subscription judged by them.

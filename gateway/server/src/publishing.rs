@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
+use ring::digest::{Context, SHA256};
 use rtgw_model::{
     CHANNELS, ChannelName, ChannelNameError, EVENT_BYTES, Publication, PublicationId, RuleIx, TAG_BYTES,
     TAGS, Timestamp,
@@ -10,7 +11,7 @@ use rtgw_model::{
 use serde_json::value::RawValue;
 use smallvec::SmallVec;
 
-use crate::broker::{Broker, PublishError};
+use crate::broker::{Appended, Broker, IdempotencyKey, PublishError};
 use crate::intake::{Counts, DATA_BYTES, Origin};
 pub use crate::sources::FindRule;
 
@@ -37,6 +38,34 @@ pub struct Draft {
     pub timestamp: Option<Timestamp>,
     /// Shown by the `Event` envelope.
     pub priority: Option<String>,
+    /// Not to be published again within the broker's window.
+    pub idempotency: Option<Idempotency>,
+}
+
+/// Tells a publication that was sent again from another one.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Idempotency {
+    /// Whose key it is: nobody can hinder somebody else's publication by guessing its key.
+    pub owner: String,
+    /// What the owner calls the publication; counts for these channels alone. At most [`KEY_BYTES`].
+    pub key: String,
+}
+
+/// Longest idempotency key, bytes.
+pub const KEY_BYTES: usize = 128;
+
+impl Idempotency {
+    /// Parts are told apart by their lengths.
+    fn digest(&self, channels: &[ChannelName]) -> IdempotencyKey {
+        let mut context = Context::new(&SHA256);
+        for part in [&*self.owner, &*self.key].into_iter().chain(channels.iter().map(ChannelName::as_str)) {
+            context.update(&(part.len() as u64).to_le_bytes());
+            context.update(part.as_bytes());
+        }
+        let mut half = [0; 16];
+        half.copy_from_slice(&context.finish().as_ref()[..16]);
+        IdempotencyKey(u128::from_le_bytes(half))
+    }
 }
 
 /// What is wrong with a draft, and with which member of it.
@@ -126,6 +155,12 @@ impl Publisher {
         if !TIMESTAMPS.contains(&timestamp.0) {
             return Err(invalid("timestamp", Problem::Timestamp));
         }
+        let key = match &draft.idempotency {
+            Some(own) if !(1..=KEY_BYTES).contains(&own.key.len()) => {
+                return Err(invalid("idempotencyKey", Problem::Length(KEY_BYTES)));
+            }
+            own => own.as_ref().map(|own| own.digest(&channels)),
+        };
         let publication = Publication {
             channels,
             data: json(draft.data, draft.is_json)?,
@@ -136,27 +171,49 @@ impl Publisher {
             priority: draft.priority.map(Into::into),
             except: None,
         };
-        Ok(Checked { publication, rules })
+        Ok(Checked { publication, rules, key })
     }
 
-    /// Publishes what was checked and counts it.
+    /// Publishes what was checked and counts it. What was published before under the same idempotency key is neither published nor
+    /// counted, and its id is the first one's.
     ///
     /// # Errors
     /// Where the broker does not take it.
     pub async fn publish(&self, origin: Origin, checked: Checked) -> Result<PublicationId, PublishError> {
-        let timestamp = checked.publication.timestamp;
-        let id = self.broker.publish(checked.publication).await?;
-        self.counts.published(origin, checked.rules);
-        self.counts.handed_over(origin, timestamp);
-        Ok(id)
+        Ok(self.publish_once(origin, checked).await?.id)
     }
 
-    /// Publishes several together, and counts those that were taken. One answer for each, in their order.
+    /// As [`Publisher::publish`]; also says whether it had been published before.
+    ///
+    /// # Errors
+    /// Where the broker does not take it.
+    pub async fn publish_once(&self, origin: Origin, checked: Checked) -> Result<Appended, PublishError> {
+        let timestamp = checked.publication.timestamp;
+        let appended = match checked.key {
+            None => Appended { id: self.broker.publish(checked.publication).await?, repeated: false },
+            Some(key) => self.broker.publish_once(key, checked.publication).await?,
+        };
+        if !appended.repeated {
+            self.counts.published(origin, checked.rules);
+            self.counts.handed_over(origin, timestamp);
+        }
+        Ok(appended)
+    }
+
+    /// Publishes several together, and counts those that were taken. One answer for each, in their order. Where one has an idempotency
+    /// key they go out one after the other.
     pub async fn publish_all(
         &self,
         origin: Origin,
         checked: Vec<Checked>,
-    ) -> Vec<Result<PublicationId, PublishError>> {
+    ) -> Vec<Result<Appended, PublishError>> {
+        if checked.iter().any(|checked| checked.key.is_some()) {
+            let mut answers = Vec::with_capacity(checked.len());
+            for publication in checked {
+                answers.push(self.publish_once(origin, publication).await);
+            }
+            return answers;
+        }
         let counted = checked.iter().map(|checked| (checked.publication.timestamp, checked.rules.clone()));
         let counted: Vec<(Timestamp, Rules)> = counted.collect();
         let publications = checked.into_iter().map(|checked| checked.publication).collect();
@@ -167,7 +224,8 @@ impl Publisher {
                 self.counts.handed_over(origin, timestamp);
             }
         }
-        answers
+        let appended = |answer: Result<PublicationId, _>| answer.map(|id| Appended { id, repeated: false });
+        answers.into_iter().map(appended).collect()
     }
 
     /// Checks and publishes a draft of the API.
@@ -203,6 +261,7 @@ impl Publisher {
 pub struct Checked {
     publication: Publication,
     rules: Rules,
+    key: Option<IdempotencyKey>,
 }
 
 impl Checked {

@@ -5,7 +5,7 @@
 use parking_lot::Mutex;
 
 use super::*;
-use crate::broker::{Generation, ProbeFuture, PublishFuture};
+use crate::broker::{AppendFuture, Generation, ProbeFuture, PublishFuture};
 
 /// A broker that keeps what it is given, or refuses it.
 #[derive(Default)]
@@ -24,6 +24,10 @@ impl Broker for Kept {
             publications.push(publication);
             Ok(PublicationId { epoch: 7, sequence: publications.len() as u64 })
         })
+    }
+
+    fn publish_once(&self, _: IdempotencyKey, publication: Publication) -> AppendFuture<'_> {
+        Box::pin(async move { Ok(Appended { id: self.publish(publication).await?, repeated: false }) })
     }
 
     fn want(&self, _: ChannelName, _: Generation) {}

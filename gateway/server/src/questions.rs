@@ -19,7 +19,7 @@ use crate::client_publishing::{ClientPublisher, Published};
 use crate::commands::{Commands, Sent};
 use crate::control;
 use crate::intake::Room;
-use crate::publishing::Draft;
+use crate::publishing::{Draft, Idempotency};
 use crate::refusal::Refusal;
 use crate::rulebook::Rulebook;
 use crate::transport::{Inbox, ShardInput};
@@ -71,6 +71,7 @@ struct Wanted {
     event: Box<str>,
     data: Bytes,
     ephemeral: bool,
+    key: Option<Box<str>>,
 }
 
 impl Parts {
@@ -101,9 +102,9 @@ impl Parts {
                     control::recheck(&**inbox, admitter.revocations(), key, &new);
                 }
             }
-            Question::Publish { channel, event, data, ephemeral } => {
+            Question::Publish { channel, event, data, ephemeral, idempotency_key: key } => {
                 let mut reply = Reply::new(inbox, connection, Answer::Published(Err(fault())));
-                let wanted = Wanted { channel, event, data, ephemeral };
+                let wanted = Wanted { channel, event, data, ephemeral, key };
                 reply.answer = Some(Answer::Published(self.publish(connection, wanted, &asker).await));
             }
             Question::Command { id, name, data } => {
@@ -142,9 +143,17 @@ impl Parts {
 
     async fn publish(&self, sender: ConnectionId, wanted: Wanted, asker: &Asker<'_>) -> Published {
         let grant = access::ask(&*self.rules.load(), Action::Publish, &wanted.channel, asker)?;
-        let draft = Draft { event: wanted.event.into(), data: wanted.data, ..Draft::default() };
+        let idempotency = wanted.key.map(|key| Idempotency { owner: owner(asker), key: key.into() });
+        let (event, data) = (wanted.event.into(), wanted.data);
+        let draft = Draft { event, data, idempotency, ..Draft::default() };
         self.publisher.publish(&grant, draft, wanted.ephemeral.then_some(sender)).await
     }
+}
+
+/// Whose idempotency keys `asker` uses: its user's, on whichever connection; who is nobody has those of its connection alone.
+fn owner(asker: &Asker<'_>) -> String {
+    let Principal { user, tenant, .. } = asker.principal;
+    if user.is_empty() { format!("connection:{}", asker.key) } else { format!("user:{}:{tenant}:{user}", tenant.len()) }
 }
 
 /// Posts its answer when it goes out of scope, also when that is a panic or the end of the runtime.

@@ -12,7 +12,10 @@ use rtgw_model::{ChannelName, ConnectionKey, EndpointIx, GapReason, Principal, P
 use tokio::sync::mpsc;
 
 use super::*;
-use crate::broker::{Broker, BrokerSink, Generation, Memory, ProbeFuture, PublishError, PublishFuture};
+use crate::broker::{
+    AppendFuture, Appended, Broker, BrokerSink, Generation, IdempotencyKey, Memory, ProbeFuture, PublishError,
+    PublishFuture,
+};
 use crate::client_publishing::PUBLISHING;
 use crate::fixture::checked;
 use crate::intake::{Counts, Intake};
@@ -57,6 +60,10 @@ struct Behaves<F>(F);
 impl<F: Fn() -> PublishFuture<'static> + Send + Sync> Broker for Behaves<F> {
     fn publish(&self, _: Publication) -> PublishFuture<'_> {
         (self.0)()
+    }
+    fn publish_once(&self, _: IdempotencyKey, _: Publication) -> AppendFuture<'_> {
+        let published = (self.0)();
+        Box::pin(async { Ok(Appended { id: published.await?, repeated: false }) })
     }
     fn want(&self, _: ChannelName, _: Generation) {}
     fn unwant(&self, _: &ChannelName) {}
@@ -128,7 +135,13 @@ impl Asked {
 }
 
 fn publish(channel: &str, event: &str, data: impl Into<Bytes>, ephemeral: bool) -> Question {
-    Question::Publish { channel: channel.into(), event: event.into(), data: data.into(), ephemeral }
+    Question::Publish {
+        channel: channel.into(),
+        event: event.into(),
+        data: data.into(),
+        ephemeral,
+        idempotency_key: None,
+    }
 }
 
 fn code(published: Published) -> ErrorCode {

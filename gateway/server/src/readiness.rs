@@ -39,7 +39,7 @@ struct State {
 type Works = Box<dyn Fn() -> bool + Send + Sync>;
 
 /// An answer of `/readyz`.
-#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, schemars::JsonSchema)]
 pub struct Verdict {
     /// Whether new connections are wanted.
     pub ready: bool,

@@ -51,10 +51,6 @@ fn the_api_publishes_and_names_the_bad_member() {
     let batch = format!(r#"{{"publications":[{good},{undeclared}]}}"#);
     assert!(said("/v1/batch", &batch).starts_with("publications[1].channels[0] is not declared"));
     assert!(said("/v1/publish", "{").starts_with("the body is not JSON"));
-    assert!(
-        said("/v1/publish", r#"{"channel":"room:1","event":"e","data":1,"idempotencyKey":"k"}"#)
-            .contains("not in this version")
-    );
     // Nothing of the refused batch went out: one, one and two publications did.
     let metrics = rig.ask("GET /metrics", &[], "").text();
     assert!(
@@ -102,7 +98,7 @@ fn an_exposed_listener_keeps_probes_and_closes_the_api() {
     let rig = Rig::with(OPEN, 100, Ipv4Addr::UNSPECIFIED);
     let answer = rig.post("/v1/publish", r#"{"channel":"room:1","event":"e","data":1}"#);
     assert_eq!((answer.status, answer.code().as_str()), (403, "forbidden"));
-    assert!(answer.json()["error"]["message"].as_str().unwrap().contains("--admin 127.0.0.1:9090"));
+    assert!(answer.json()["error"]["message"].as_str().unwrap().contains("auth.apiKeys"));
     assert_eq!(rig.ask("GET /console/", &[], "").status, 403);
     assert_eq!(rig.ask("GET /livez", &[], "").status, 200);
     assert_eq!(rig.ask("GET /metrics", &[], "").status, 200);

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex};
 
 use fastrand::Rng;
 use rtgw_hub::access::{Asker, Review, by_api, review};
-use rtgw_hub::{Answer, Control, Input, Order, Tally, Target};
+use rtgw_hub::{Answer, Control, Input, Order, Seen, Tally, Target};
 use rtgw_model::{
     ChannelName, Close, CloseCode, ConnectionId, ConnectionKey, Denied, ErrorCode, Intent, Millis, Now,
     Principal, Token,
@@ -214,6 +214,63 @@ impl World {
             }
         }
         self.judge_counts(members);
+        self.judge_lists(members);
+    }
+
+    /// Who asks is shown every open connection and every channel that is heard, each once.
+    fn judge_lists(&mut self, members: [u64; 4]) {
+        let connections: Arc<Mutex<Vec<(u128, usize)>>> = Arc::default();
+        let channels: Arc<Mutex<Vec<(String, u64)>>> = Arc::default();
+        let everybody: Target = Arc::new(|_, _| true);
+        let seen = connections.clone();
+        let viewer = Arc::new(move |connection: &Seen<'_>| {
+            seen.lock().unwrap().push((connection.key.0, connection.subscriptions));
+            true
+        });
+        let in_one: Arc<Mutex<Vec<u128>>> = Arc::default();
+        let heard = in_one.clone();
+        let of_one = Arc::new(move |connection: &Seen<'_>| {
+            heard.lock().unwrap().push(connection.key.0);
+            true
+        });
+        let names = channels.clone();
+        let lister = Arc::new(move |channel: &ChannelName, members: u64| {
+            names.lock().unwrap().push((channel.to_string(), members));
+            true
+        });
+        let sorted = |mut list: Vec<(u128, usize)>| {
+            list.sort_unstable();
+            list
+        };
+        // Of now: some may end before the world has come to rest again.
+        let open = self.clients.iter().filter(|client| client.is_open());
+        let expected = sorted(open.map(|client| (client.key.0, client.view.len())).collect());
+        self.give(everybody.clone(), Order::Show(None, viewer));
+        let first = ChannelName::parse(CHANNELS[0]).unwrap();
+        self.give(everybody.clone(), Order::Show(Some(first), of_one));
+        self.give(everybody, Order::ShowChannels(lister));
+        self.settle();
+        // Some may have ended before the order came to them.
+        let open = self.clients.iter().filter(|client| client.is_open());
+        let left = sorted(open.map(|client| (client.key.0, client.view.len())).collect());
+        let shown = sorted(connections.lock().unwrap().clone());
+        let within = |some: &[(u128, usize)], all: &[(u128, usize)]| some.iter().all(|one| all.contains(one));
+        let who = format!("seed {}: {left:?} within {shown:?} within {expected:?}", self.seed);
+        assert!(within(&left, &shown) && within(&shown, &expected), "{who}");
+        assert!(shown.windows(2).all(|pair| pair[0].0 != pair[1].0), "{who}: each once");
+        let listed = channels.lock().unwrap().clone();
+        let in_one = in_one.lock().unwrap().len() as u64;
+        for (channel, most) in CHANNELS.iter().zip(members) {
+            let open = self.clients.iter().filter(|client| client.is_open());
+            let least = open.filter(|client| client.view.contains(*channel)).count() as u64;
+            let found: Vec<u64> =
+                listed.iter().filter(|(name, _)| name == channel).map(|(_, members)| *members).collect();
+            let who = format!("seed {}: {channel} {found:?}, {least} to {most}", self.seed);
+            assert!(found.len() <= 1 && !found.contains(&0), "{who}: each once, none that nobody hears");
+            assert!((least..=most).contains(&found.iter().sum()), "{who}");
+            assert!(*channel != CHANNELS[0] || (least..=most).contains(&in_one), "{who}, {in_one} by name");
+        }
+        assert!(listed.iter().all(|(name, _)| CHANNELS.contains(&name.as_str())), "{listed:?}");
     }
 
     fn judge_counts(&mut self, members: [u64; 4]) {

@@ -145,9 +145,12 @@ impl<'a> Command<'a> {
         let event = event.ok_or_else(|| bad_request("`event`, the name of what is published, is missing"))?;
         let event = string(event).ok_or_else(|| bad_request("`event` must be a string"))?;
         let data = data.ok_or_else(|| bad_request("`data` is missing"))?.get();
-        if idempotency_key.is_some() {
-            return Err(not_in_this_version("`idempotencyKey`"));
-        }
+        let idempotency_key = match idempotency_key {
+            None => None,
+            Some(key) => {
+                Some(string(key).ok_or_else(|| bad_request("`idempotencyKey` must be a string"))?.into())
+            }
+        };
         if deeper_than(NESTING, data) {
             return Err(too_deep());
         }
@@ -156,6 +159,7 @@ impl<'a> Command<'a> {
             event: event.into(),
             data: Bytes::copy_from_slice(data.as_bytes()),
             ephemeral: flag("ephemeral", ephemeral)?,
+            idempotency_key,
         })
     }
 }

@@ -120,6 +120,17 @@ pub(super) fn find<'r>(
     Ok(None)
 }
 
+/// The key of a program that asks for something else than a connection.
+///
+/// # Errors
+/// 400 where there are several.
+pub fn of_program(headers: &HeaderMap) -> Result<Option<Credential<'_>>, Refusal> {
+    match (bearer(headers)?, api_key(headers)?) {
+        (Some(_), Some(_)) => Err(bad("the request has both an Authorization and an X-API-Key header; send one")),
+        (bearer, key) => Ok(bearer.or(key)),
+    }
+}
+
 /// `Authorization: Bearer …` (RFC 6750, section 2.1). Another scheme is not ours, for example a proxy's, and counts as none.
 fn bearer(headers: &HeaderMap) -> Result<Option<Credential<'_>>, Refusal> {
     let several = "the request has several Authorization headers; send one";

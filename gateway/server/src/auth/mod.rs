@@ -42,7 +42,7 @@ use rtgw_model::{ConnectionKey, Principal};
 
 pub use admitter::Admitter;
 pub use api_keys::{ApiKey, ApiKeys};
-pub use credential::{Credential, Place};
+pub use credential::{Credential, Place, of_program as credential_of_program};
 pub use credentials::Credentials;
 pub use sign::sign;
 pub use token_error::{TOKEN_BYTES, TokenError};

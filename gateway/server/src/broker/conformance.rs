@@ -13,7 +13,7 @@ use rtgw_hub::GapScope;
 use rtgw_model::{ChannelName, GapReason, Publication, Timestamp};
 use tokio::sync::Notify;
 
-use super::{Broker, BrokerSink, Generation};
+use super::{Appended, Broker, BrokerSink, Generation, IdempotencyKey};
 
 /// Longest wait for something that must happen.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -30,6 +30,8 @@ where
     leaves_no_hole_after_ready(&Stage::new(&start).await).await;
     answers_the_latest_wish(&Stage::new(&start).await).await;
     takes_concurrent_publishers(&Stage::new(&start).await).await;
+    publishes_once_under_a_key(&Stage::new(&start).await).await;
+    publishes_one_of_many_at_once(&Stage::new(&start).await).await;
     probes_past_the_sink(&Stage::new(&start).await).await;
     let epochs = (epoch(&Stage::new(&start).await).await, epoch(&Stage::new(&start).await).await);
     assert_ne!(epochs.0, epochs.1, "a broker without memory of the last one has an epoch of its own");
@@ -229,6 +231,44 @@ async fn leaves_no_hole_after_ready(stage: &Stage) {
     }
     stop.store(true, Ordering::SeqCst);
     publisher.await.unwrap();
+}
+
+async fn publishes_once_under_a_key(stage: &Stage) {
+    stage.carry("a", 1).await;
+    let once = async |key, data| {
+        stage.broker.publish_once(IdempotencyKey(key), publication(&["a"], data)).await.unwrap()
+    };
+    let first = once(1, 1).await;
+    let other = once(2, 2).await;
+    assert!(!first.repeated && !other.repeated);
+    assert_eq!(once(1, 3).await, Appended { repeated: true, ..first }, "the first one's id, whatever the rest is");
+    assert_eq!(once(2, 2).await, Appended { repeated: true, ..other });
+    let plain = stage.broker.publish(publication(&["a"], 4)).await.unwrap();
+    assert!(plain.sequence > other.id.sequence && other.id.sequence > first.id.sequence);
+    stage.heard.until(|log| log.publications.len() >= 3).await;
+    assert_eq!(stage.heard.data(), ["1", "2", "4"]);
+}
+
+async fn publishes_one_of_many_at_once(stage: &Stage) {
+    stage.carry("a", 1).await;
+    for key in 0..50 {
+        let racers: Vec<_> = (0..8)
+            .map(|_| {
+                let broker = Arc::clone(&stage.broker);
+                tokio::spawn(async move {
+                    broker.publish_once(IdempotencyKey(key), publication(&["a"], key)).await.unwrap()
+                })
+            })
+            .collect();
+        let mut answers = Vec::new();
+        for racer in racers {
+            answers.push(racer.await.unwrap());
+        }
+        assert!(answers.iter().all(|answer| answer.id == answers[0].id));
+        assert_eq!(answers.iter().filter(|answer| !answer.repeated).count(), 1);
+    }
+    stage.heard.until(|log| log.publications.len() >= 50).await;
+    assert_eq!(stage.heard.data(), (0..50).map(|key| key.to_string()).collect::<Vec<_>>());
 }
 
 async fn answers_the_latest_wish(stage: &Stage) {

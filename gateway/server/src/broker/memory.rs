@@ -2,12 +2,16 @@
 
 use std::collections::HashSet;
 use std::sync::Arc;
-use std::time::Instant;
 
 use parking_lot::Mutex;
 use rtgw_model::{ChannelName, Publication, PublicationId};
+use tokio::time::Instant;
 
-use super::{Broker, BrokerSink, Generation, ProbeFuture, PublishAllFuture, PublishFuture};
+use super::window::Window;
+use super::{
+    AppendFuture, Appended, Broker, BrokerSink, Generation, IdempotencyKey, ProbeFuture, PublishAllFuture,
+    PublishFuture,
+};
 
 /// The broker of a single pod. Its memory goes with the process, so each start has an epoch of its own.
 pub struct Memory {
@@ -22,6 +26,8 @@ struct State {
     sequence: u64,
     /// Channels of interest. Clients choose names, so the hash is keyed.
     wanted: HashSet<ChannelName>,
+    /// Publications that must not be appended again.
+    window: Window,
 }
 
 impl Memory {
@@ -31,8 +37,22 @@ impl Memory {
     }
 
     /// Gives the next id and delivers in one lock, so that ids and deliveries have one order; the sink only posts to inboxes.
-    fn append(&self, mut publication: Publication) -> PublicationId {
+    fn append(&self, publication: Publication) -> PublicationId {
+        self.append_to(&mut self.state.lock(), publication)
+    }
+
+    fn append_once(&self, key: IdempotencyKey, publication: Publication) -> Appended {
+        let now = Instant::now();
         let mut state = self.state.lock();
+        if let Some(id) = state.window.find(key, now) {
+            return Appended { id, repeated: true };
+        }
+        let id = self.append_to(&mut state, publication);
+        state.window.remember(key, id, now);
+        Appended { id, repeated: false }
+    }
+
+    fn append_to(&self, state: &mut State, mut publication: Publication) -> PublicationId {
         state.sequence += 1;
         let id = PublicationId { epoch: self.epoch, sequence: state.sequence };
         publication.id = Some(id);
@@ -70,6 +90,10 @@ impl Broker for Memory {
 
     fn publish_all(&self, publications: Vec<Publication>) -> PublishAllFuture<'_> {
         Box::pin(async move { self.append_all(publications).into_iter().map(Ok).collect() })
+    }
+
+    fn publish_once(&self, key: IdempotencyKey, publication: Publication) -> AppendFuture<'_> {
+        Box::pin(async move { Ok(self.append_once(key, publication)) })
     }
 
     fn want(&self, channel: ChannelName, generation: Generation) {

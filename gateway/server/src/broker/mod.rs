@@ -6,6 +6,7 @@
 #[cfg(test)]
 mod conformance;
 mod memory;
+mod window;
 
 use std::pin::Pin;
 use std::time::Duration;
@@ -50,6 +51,27 @@ pub type PublishFuture<'a> = Pin<Box<dyn Future<Output = Result<PublicationId, P
 pub type PublishAllFuture<'a> =
     Pin<Box<dyn Future<Output = Vec<Result<PublicationId, PublishError>>> + Send + 'a>>;
 
+/// Tells publications apart that must not be published twice: a digest that has the publisher in it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct IdempotencyKey(pub u128);
+
+/// How long a broker remembers an [`IdempotencyKey`] at least, unless [`IDEMPOTENCY_KEYS`] newer ones came meanwhile.
+pub const IDEMPOTENCY_WINDOW: Duration = Duration::from_secs(300);
+/// How many keys a broker that has to bound its memory remembers; a few MiB.
+pub const IDEMPOTENCY_KEYS: usize = 65_536;
+
+/// Where a publication stands in the broker.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Appended {
+    /// Its id, or that of the first one with its key.
+    pub id: PublicationId,
+    /// It had been published before, so nothing was appended or delivered now.
+    pub repeated: bool,
+}
+
+/// Boxed future of a broker's answer to a publication with a key.
+pub type AppendFuture<'a> = Pin<Box<dyn Future<Output = Result<Appended, PublishError>> + Send + 'a>>;
+
 /// Boxed future of a probe's way through the broker and back.
 pub type ProbeFuture<'a> = Pin<Box<dyn Future<Output = Result<Duration, PublishError>> + Send + 'a>>;
 
@@ -72,6 +94,10 @@ pub trait Broker: Send + Sync {
             answers
         })
     }
+
+    /// As [`Broker::publish`], unless a publication with this key was appended within [`IDEMPOTENCY_WINDOW`]: also where both come at
+    /// once, by whichever pods, one of them is appended. A publication that was not accepted leaves its key free.
+    fn publish_once(&self, key: IdempotencyKey, publication: Publication) -> AppendFuture<'_>;
 
     /// This pod wants the channel; [`BrokerSink::ready`] with the same generation follows once it is carried.
     fn want(&self, channel: ChannelName, generation: Generation);

@@ -6,7 +6,7 @@ use anyhow::{Context, bail};
 use serde_json::json;
 use serde_json::value::RawValue;
 
-use super::admin::Admin;
+use super::admin::{Admin, Key};
 use super::{Failure, client_runtime, print_line};
 
 /// Lines that go out in one request when they come from stdin.
@@ -14,12 +14,15 @@ const BATCH: usize = 256;
 
 /// Publishes an event; prints the answer as one JSON line.
 ///
-/// Example: rtgw publish room:1 message '{"text":"hello"}'
+/// Example: RTGW_API_KEY=$(cat backend.key) rtgw publish room:1 message '{"text":"hello"}'
 #[derive(Debug, clap::Args)]
 pub(super) struct Publish {
     /// The gateway's internal listener.
     #[arg(long, value_name = "URL", default_value = "http://127.0.0.1:9090")]
     admin: String,
+    /// A key of the manifest's auth.apiKeys. Other users of the machine can read arguments: the environment is safer.
+    #[arg(long, value_name = "KEY", env = "RTGW_API_KEY", hide_env_values = true)]
+    api_key: Option<Key>,
     /// The channel, as declared in the manifest.
     channel: String,
     /// The event's name.
@@ -30,7 +33,7 @@ pub(super) struct Publish {
 
 impl Publish {
     pub(super) fn run(self) -> Result<(), Failure> {
-        let admin = Admin::new(&self.admin).map_err(|error| Failure::Refused(format!("error: {error:#}")))?;
+        let admin = Admin::new(&self.admin, self.api_key.as_ref()).map_err(|error| Failure::Refused(format!("error: {error:#}")))?;
         let runtime = client_runtime()?;
         if self.json == "-" {
             return runtime.block_on(self.lines(&admin));

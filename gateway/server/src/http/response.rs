@@ -2,6 +2,7 @@
 
 use axum::body::Body;
 use http::{HeaderValue, Response, StatusCode, header};
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use crate::refusal::Refusal;
@@ -21,14 +22,20 @@ pub(super) fn json(status: StatusCode, value: &impl Serialize) -> Response<Body>
     response
 }
 
-#[derive(Serialize)]
-struct ErrorBody<'a> {
+/// The body of every refusal.
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "Error")]
+pub(super) struct ErrorBody<'a> {
     error: ErrorMembers<'a>,
 }
 
-#[derive(Serialize)]
+/// What is wrong.
+#[derive(Serialize, JsonSchema)]
+#[schemars(inline)]
 struct ErrorMembers<'a> {
+    /// A word for programs; stable.
     code: &'a str,
+    /// A sentence for people: what was wrong and what to do.
     message: &'a str,
 }
 

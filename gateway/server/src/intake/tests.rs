@@ -12,7 +12,9 @@ use proptest::prelude::*;
 use rtgw_model::Timestamp;
 
 use super::*;
-use crate::broker::{Broker, Memory, ProbeFuture, PublishError, PublishFuture};
+use crate::broker::{
+    AppendFuture, Broker, IdempotencyKey, Memory, ProbeFuture, PublishError, PublishFuture,
+};
 use crate::transport::InboxFull;
 
 /// What a shard was told, shortened.
@@ -99,6 +101,10 @@ impl Broker for LateBroker {
         Box::pin(async { Err(PublishError::Unavailable("a stage prop".to_owned())) })
     }
 
+    fn publish_once(&self, _: IdempotencyKey, _: Publication) -> AppendFuture<'_> {
+        Box::pin(async { Err(PublishError::Unavailable("a stage prop".to_owned())) })
+    }
+
     fn want(&self, channel: ChannelName, generation: Generation) {
         assert_eq!(self.wanted.lock().insert(channel.clone(), generation), None, "wanted twice");
         self.asked.lock().push((channel, generation));
@@ -119,6 +125,10 @@ struct Hesitant(Memory);
 impl Broker for Hesitant {
     fn publish(&self, publication: Publication) -> PublishFuture<'_> {
         self.0.publish(publication)
+    }
+
+    fn publish_once(&self, key: IdempotencyKey, publication: Publication) -> AppendFuture<'_> {
+        self.0.publish_once(key, publication)
     }
 
     fn want(&self, channel: ChannelName, generation: Generation) {

@@ -275,6 +275,8 @@ impl Core {
         let metrics = Metrics::new(parts);
         let parts = InternalParts {
             running: Arc::clone(&self.running),
+            admitter: Arc::clone(&self.admitter),
+            runtime: Handle::current(),
             public,
             publisher: self.publisher.clone(),
             control: self.control.clone(),

@@ -9,6 +9,7 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 use std::time::Duration;
 
 pub use client::{Answer, Client, handshake, masked, text};
+use arc_swap::ArcSwap;
 use parking_lot::Mutex;
 use rtgw::auth::Admitter;
 use rtgw::broker::{Broker, Memory};
@@ -27,7 +28,7 @@ use rtgw_crds::{Manifests, Text};
 use rtgw_model::{ChannelName, RuleIx};
 use rtgw_protocol::wires::Wires;
 use serde_json::{Value, json};
-use tokio::runtime::Runtime;
+use tokio::runtime::{Handle, Runtime};
 use tokio_util::sync::CancellationToken;
 
 /// Long enough for a machine under load; reached only by a failure.
@@ -134,7 +135,7 @@ impl Rig {
         runtime.spawn(parts.public(&config, pending).serve(listener, stop.clone()));
         let listener = std::net::TcpListener::bind((internal, 0)).unwrap();
         let internal = SocketAddr::from((Ipv4Addr::LOCALHOST, listener.local_addr().unwrap().port()));
-        Internal::start(parts.internal(&config, public), listener, stop.clone()).unwrap();
+        Internal::start(parts.internal(&config, public, runtime.handle().clone()), listener, stop.clone()).unwrap();
         let Parts { connections, readiness, .. } = parts;
         Self {
             public,
@@ -240,7 +241,7 @@ impl Parts {
         Room::new(Arc::new(intake), 1_000)
     }
 
-    pub fn internal(&self, config: &Arc<Checked>, public: SocketAddr) -> InternalParts {
+    pub fn internal(&self, config: &Arc<Checked>, public: SocketAddr, runtime: Handle) -> InternalParts {
         let clock = Clock::start();
         let intake = Intake::new(self.inboxes.clone(), 1, clock, Arc::clone(&self.counts)).unwrap();
         let broker: Arc<dyn Broker> = Arc::new(Memory::new(Arc::new(intake)));
@@ -260,6 +261,8 @@ impl Parts {
         };
         InternalParts {
             running,
+            admitter: Arc::new(ArcSwap::from_pointee(Admitter::new(config, self.rules.load()))),
+            runtime,
             public,
             publisher: Publisher::new(broker, Arc::new(known), Arc::clone(&self.counts)),
             control: Control::new(self.inboxes.clone().into(), Arc::clone(&self.rules), Arc::default()),

@@ -4,10 +4,13 @@ use std::collections::BTreeMap;
 
 use bytes::Bytes;
 use rtgw_model::Timestamp;
+use schemars::generate::SchemaGenerator;
+use schemars::{JsonSchema, Schema};
 use serde::{Deserialize, Deserializer};
+use serde_json::Value;
 use serde_json::value::RawValue;
 
-use crate::publishing::Draft;
+use crate::publishing::{Draft, Idempotency};
 
 /// A number below is seconds since the Unix epoch, from it on milliseconds (the year 5138 in seconds, 1973 in milliseconds).
 const MILLISECONDS_FROM: f64 = 1e11;
@@ -71,31 +74,79 @@ pub(super) fn many(body: &Bytes, most: usize) -> Result<Vec<Draft>, BadBody> {
     drafts.collect()
 }
 
-/// A publication that is right, read in one pass: most are. What this refuses (also an escape in a name, which is rare and right) is
-/// read again, member by member, so that the answer can say what is wrong.
-#[derive(Deserialize)]
+/// A publication.
+// One that is right is read in one pass: most are. What this refuses (also an escape in a name, which is rare and right) is read
+// again, member by member, so that the answer can say what is wrong.
+#[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-struct Right<'a> {
+#[schemars(rename = "Publication")]
+pub(super) struct Right<'a> {
+    /// The channel's name. Either this or `channels`.
     #[serde(default, borrow, deserialize_with = "given")]
+    #[schemars(with = "Option<String>")]
     channel: Option<&'a str>,
+    /// Names of at most 64 channels; a connection that hears several gets the publication once.
     #[serde(default, borrow, deserialize_with = "given")]
+    #[schemars(with = "Option<Vec<String>>", length(min = 1, max = 64))]
     channels: Option<Vec<&'a str>>,
+    /// The event's name, 1 to 128 bytes.
+    #[schemars(length(min = 1, max = 128))]
     event: &'a str,
+    /// Any JSON value; kept as it is written.
     #[serde(borrow)]
+    #[schemars(with = "serde_json::Value")]
     data: &'a RawValue,
+    /// At most 16 tags that filters are compared with, as text.
     #[serde(default, borrow, deserialize_with = "given")]
+    #[schemars(with = "Option<BTreeMap<String, TagValue>>")]
     tags: Option<BTreeMap<&'a str, &'a RawValue>>,
+    /// RFC 3339, or Unix seconds or milliseconds; now unless given.
     #[serde(default, borrow, deserialize_with = "given")]
+    #[schemars(with = "Option<super::orders::TimeText>")]
     timestamp: Option<&'a RawValue>,
+    /// Shown by the `Event` envelope.
     #[serde(default, borrow, deserialize_with = "given")]
+    #[schemars(with = "Option<String>", length(min = 1, max = 128))]
     priority: Option<&'a str>,
+    /// Not to be published again under the same key of the same caller for the same channels within five minutes.
+    #[serde(default, borrow, rename = "idempotencyKey", deserialize_with = "given")]
+    #[schemars(with = "Option<String>", length(min = 1, max = 128))]
+    idempotency_key: Option<&'a str>,
 }
 
-/// A batch that is right.
-#[derive(Deserialize)]
+/// A tag's value.
+#[derive(JsonSchema)]
+#[serde(untagged)]
+#[allow(dead_code, reason = "for the description of the API only")]
+enum TagValue {
+    /// Text.
+    Text(String),
+    /// Compared as it is written.
+    Number(f64),
+    /// `true` or `false`.
+    Boolean(bool),
+}
+
+/// A body of /v1/broadcast: a publication that names its channels by a list.
+pub(super) fn broadcast_schema(generator: &mut SchemaGenerator) -> Schema {
+    let mut schema = Right::json_schema(generator);
+    if let Some(properties) = schema.get_mut("properties").and_then(Value::as_object_mut) {
+        properties.remove("channel");
+    }
+    if let Some(required) = schema.get_mut("required").and_then(Value::as_array_mut) {
+        required.push("channels".into());
+    }
+    schema
+}
+
+/// Publications.
+#[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-struct RightBatch<'a> {
+#[schemars(rename = "Batch")]
+pub(super) struct RightBatch<'a> {
+    /// At most 1000.
     #[serde(borrow)]
+    #[schemars(length(max = 1000))]
     publications: Vec<Right<'a>>,
 }
 
@@ -118,8 +169,9 @@ impl Right<'_> {
             data: body.slice_ref(self.data.get().as_bytes()),
             is_json: true,
             tags: self.tags.unwrap_or_default().into_iter().map(tag).collect::<Option<_>>()?,
-            timestamp: self.timestamp.map(timestamp).transpose().ok()?,
+            timestamp: self.timestamp.map(|value| timestamp("timestamp", value)).transpose().ok()?,
             priority: self.priority.map(str::to_owned),
+            idempotency: self.idempotency_key.map(unowned),
         })
     }
 }
@@ -142,9 +194,6 @@ impl BadBody {
 }
 
 fn draft(mut members: Members<'_>, body: &Bytes, kind: Channels) -> Result<Draft, BadBody> {
-    if members.contains_key("idempotencyKey") {
-        return Err(bad("idempotencyKey", "is not in this version"));
-    }
     let channels = match (kind, members.remove("channel"), members.remove("channels")) {
         (Channels::Either, Some(channel), None) => vec![string("channel", channel)?],
         (_, None, Some(channels)) => strings("channels", channels)?,
@@ -164,11 +213,20 @@ fn draft(mut members: Members<'_>, body: &Bytes, kind: Channels) -> Result<Draft
         data: body.slice_ref(data.get().as_bytes()),
         is_json: true,
         tags: members.remove("tags").map_or(Ok(Vec::new()), tags)?,
-        timestamp: members.remove("timestamp").map(timestamp).transpose()?,
+        timestamp: members.remove("timestamp").map(|value| timestamp("timestamp", value)).transpose()?,
         priority: members.remove("priority").map(|priority| string("priority", priority)).transpose()?,
+        idempotency: members
+            .remove("idempotencyKey")
+            .map(|key| string("idempotencyKey", key).map(unowned))
+            .transpose()?,
     };
     no_others(&members)?;
     Ok(draft)
+}
+
+/// The caller says whose it is.
+fn unowned(key: impl Into<String>) -> Idempotency {
+    Idempotency { owner: String::new(), key: key.into() }
 }
 
 fn no_others(members: &Members<'_>) -> Result<(), BadBody> {
@@ -211,8 +269,8 @@ fn tag_text(value: &RawValue) -> Option<Result<String, BadBody>> {
     }
 }
 
-fn timestamp(value: &RawValue) -> Result<Timestamp, BadBody> {
-    let wrong = || bad("timestamp", "must be an RFC 3339 time, or Unix seconds or milliseconds");
+pub(super) fn timestamp(member: &str, value: &RawValue) -> Result<Timestamp, BadBody> {
+    let wrong = || bad(member, "must be an RFC 3339 time, or Unix seconds or milliseconds");
     if let Ok(text) = serde_json::from_str::<String>(value.get()) {
         let time: jiff::Timestamp = text.parse().map_err(|_| wrong())?;
         return Ok(Timestamp(time.as_millisecond()));
@@ -259,6 +317,8 @@ mod tests {
             r#"{"channel":"a","event":"e","data":1,"timestamp":null}"#,
             r#"{"channel":"a","event":"e","data":1,"priority":null}"#,
             r#"{"channel":"a","event":"e","data":1,"tags":null}"#,
+            r#"{"channel":"a","event":"e","data":1,"idempotencyKey":"k\""}"#,
+            r#"{"channel":"a","event":"e","data":1,"idempotencyKey":null}"#,
             r#"{"channel":"a","event":"e","data":1,"tags":{"t":null}}"#,
             r#"{"channel":"a","event":"e","data":1,"tags":{"t":1,"t":2}}"#,
             r#"{"channel":"a","event":"e"}"#,
@@ -304,8 +364,8 @@ mod tests {
             (r#"{"channel":"a","event":"e"}"#, "data is missing"),
             (r#"{"channel":"a","event":"e","data":1,"chanel":1}"#, "chanel is not known here"),
             (
-                r#"{"channel":"a","event":"e","data":1,"idempotencyKey":"k"}"#,
-                "idempotencyKey is not in this version",
+                r#"{"channel":"a","event":"e","data":1,"idempotencyKey":7}"#,
+                "idempotencyKey must be a string",
             ),
             (
                 r#"{"channel":"a","event":"e","data":1,"tags":{"t":[]}}"#,

@@ -1,13 +1,13 @@
-//! Who may use the API and the console: this version has no API keys, so only this machine's user, past the tricks by which a web
-//! page could act for them (a name that resolves to loopback, a form or script of another origin).
+//! Who may use the API and the console: programs with a key of the manifest. Where the manifest has none, only this machine's user,
+//! past the tricks by which a web page could act for them (a name that resolves to loopback, a form or script of another origin).
 
 use std::net::{IpAddr, SocketAddr};
 
 use axum::body::Body;
-use axum::middleware::Next;
-use http::{HeaderMap, Method, Request, Response, header};
+use http::{HeaderMap, Method, Request, header};
 
-use crate::http::response;
+use super::caller::{Caller, Need};
+use crate::auth::ApiKeys;
 use crate::refusal::Refusal;
 
 /// Whether the listener is one that only this machine reaches.
@@ -23,45 +23,65 @@ impl Guard {
     pub(super) fn of(listener: SocketAddr) -> Self {
         if listener.ip().to_canonical().is_loopback() { Self::Loopback } else { Self::Exposed }
     }
-}
 
-/// Lets a request through, or refuses it.
-pub(super) async fn check(guard: Guard, request: Request<Body>, next: Next) -> Response<Body> {
-    match judge(guard, &request) {
-        Ok(()) => next.run(request).await,
-        Err(refusal) => response::refused(&refusal),
+    /// Who sends `request`, and that it may use a route that needs `need`.
+    ///
+    /// # Errors
+    /// 400, 401, 403 or 415.
+    pub(super) fn judge(self, keys: &ApiKeys, need: Need, request: &Request<Body>) -> Result<Caller, Refusal> {
+        let headers = request.headers();
+        // RFC 9112 section 3.2.2: a target with an authority replaces the Host header.
+        let host = match request.uri().authority() {
+            Some(authority) => Some(authority.as_str()),
+            None => only(headers, &header::HOST),
+        };
+        if keys.is_empty() {
+            self.is_of_this_machine(host)?;
+        }
+        own_origin(host, headers, !keys.is_empty())?;
+        if request.method() == Method::POST && !is_json(headers) {
+            let message = "the body must be JSON and say so: Content-Type: application/json";
+            return Err(Refusal::new(415, "unsupported_media_type", message));
+        }
+        if keys.is_empty() || need == Need::Page {
+            return Ok(Caller::Local);
+        }
+        let caller = Caller::find(keys, headers)?;
+        caller.check(need)?;
+        Ok(caller)
     }
-}
 
-fn judge(guard: Guard, request: &Request<Body>) -> Result<(), Refusal> {
-    if guard == Guard::Exposed {
-        return Err(forbidden(
-            "the API and the console need an API key, which this version does not have yet: bind the internal listener to \
-             loopback (--admin 127.0.0.1:9090) to use them on this machine",
-        ));
-    }
-    let headers = request.headers();
-    // RFC 9112 section 3.2.2: a target with an authority replaces the Host header.
-    let host = match request.uri().authority() {
-        Some(authority) => Some(authority.as_str()),
-        None => only(headers, &header::HOST),
-    };
-    let host = host.filter(|host| is_loopback(host)).ok_or_else(|| {
-        forbidden("the Host of a request to the API or the console must be localhost or a loopback address")
-    })?;
-    if headers.contains_key(header::ORIGIN) {
-        let origin = only(headers, &header::ORIGIN).and_then(|origin| origin.strip_prefix("http://"));
-        if !origin.is_some_and(|origin| origin.eq_ignore_ascii_case(host)) {
+    fn is_of_this_machine(self, host: Option<&str>) -> Result<(), Refusal> {
+        if self == Self::Exposed {
             return Err(forbidden(
-                "pages of another origin may not use the API: ask it from a program, or from /console/",
+                "the API and the console need an API key, and the manifest has none: name one under auth.apiKeys, or bind the \
+                 internal listener to loopback (--admin 127.0.0.1:9090) to use them on this machine",
             ));
         }
+        if host.is_some_and(is_loopback) {
+            return Ok(());
+        }
+        Err(forbidden(
+            "without auth.apiKeys the Host of a request to the API or the console must be localhost or a loopback address",
+        ))
     }
-    if request.method() == Method::POST && !is_json(headers) {
-        let message = "the body must be JSON and say so: Content-Type: application/json";
-        return Err(Refusal::new(415, "unsupported_media_type", message));
+}
+
+/// A page may ask only where it came from. Where keys are needed this is a second wall: a foreign page has none to send.
+fn own_origin(host: Option<&str>, headers: &HeaderMap, behind_proxy: bool) -> Result<(), Refusal> {
+    if !headers.contains_key(header::ORIGIN) {
+        return Ok(());
     }
-    Ok(())
+    let origin = only(headers, &header::ORIGIN);
+    // A proxy may end TLS in front of a console that others reach.
+    let secure = |origin| if behind_proxy { str::strip_prefix(origin, "https://") } else { None };
+    let origin = origin.and_then(|origin| origin.strip_prefix("http://").or_else(|| secure(origin)));
+    match (origin, host) {
+        (Some(origin), Some(host)) if origin.eq_ignore_ascii_case(host) => Ok(()),
+        _ => Err(forbidden(
+            "pages of another origin may not use the API: ask it from a program, or from /console/",
+        )),
+    }
 }
 
 fn forbidden(message: &'static str) -> Refusal {
@@ -101,13 +121,57 @@ fn is_json(headers: &HeaderMap) -> bool {
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
+    use crate::fixture::{KEY, OTHER_KEY, checked};
 
     fn status(guard: Guard, method: &str, headers: &[(&str, &str)]) -> u16 {
+        judged(guard, &ApiKeys::default(), Need::Key, method, headers)
+    }
+
+    fn judged(guard: Guard, keys: &ApiKeys, need: Need, method: &str, headers: &[(&str, &str)]) -> u16 {
         let mut request = Request::builder().method(method).uri("/v1/info");
         for (name, value) in headers {
             request = request.header(*name, *value);
         }
-        judge(guard, &request.body(Body::empty()).unwrap()).map_or_else(|refusal| refusal.status, |()| 200)
+        let request = request.body(Body::empty()).unwrap();
+        guard.judge(keys, need, &request).map_or_else(|refusal| refusal.status, |_| 200)
+    }
+
+    #[test]
+    fn where_there_are_keys_everybody_needs_one() {
+        let config = checked(
+            "endpoints: [{name: ws, path: /ws}]\nauth:\n  anonymous: Allow\n  apiKeys:\n  - {name: a, secretRef: {name: auth, key: jwt}, scopes: [read]}\n  - {name: b, secretRef: {name: auth, key: other}, scopes: ['publish:jobs']}\nchannels: [{pattern: jobs}]\n",
+        );
+        let keys = ApiKeys::new(&config.auth.api_keys);
+        let bearer = |key: &str| format!("Bearer {key}");
+        let (a, b) = (bearer(KEY), bearer(OTHER_KEY));
+        let host = ("host", "anything.example:9090");
+        let cases: &[(&[(&str, &str)], u16)] = &[
+            (&[host, ("authorization", &a)], 200),
+            (&[("authorization", &a)], 200),
+            (&[host, ("x-api-key", KEY)], 200),
+            (&[host, ("authorization", &b)], 403),
+            (&[host], 401),
+            (&[("host", "localhost")], 401),
+            (&[host, ("authorization", KEY)], 401),
+            (&[host, ("authorization", "Basic eA==")], 401),
+            (&[host, ("x-api-key", "")], 401),
+            (&[host, ("x-api-key", &KEY[1..])], 401),
+            (&[host, ("authorization", &a), ("authorization", &a)], 400),
+            (&[host, ("x-api-key", KEY), ("x-api-key", KEY)], 400),
+            (&[host, ("authorization", &a), ("x-api-key", KEY)], 400),
+            (&[host, ("authorization", &a), ("origin", "https://evil.example")], 403),
+            (&[host, ("authorization", &a), ("origin", "null")], 403),
+            (&[host, ("authorization", &a), ("origin", "http://anything.example:9090")], 200),
+            (&[host, ("authorization", &a), ("origin", "https://anything.example:9090")], 200),
+            (&[("authorization", &a), ("origin", "https://anything.example:9090")], 403),
+        ];
+        for guard in [Guard::Loopback, Guard::Exposed] {
+            for (headers, expected) in cases {
+                assert_eq!(judged(guard, &keys, Need::Read, "GET", headers), *expected, "{headers:?}");
+            }
+            assert_eq!(judged(guard, &keys, Need::Page, "GET", &[host]), 200, "the page has a field for the key");
+            assert_eq!(judged(guard, &keys, Need::Publish, "POST", &[host, ("x-api-key", OTHER_KEY)]), 415);
+        }
     }
 
     #[test]

@@ -7,41 +7,63 @@ use axum::body::Body;
 use axum::extract::State;
 use http::{Response, StatusCode};
 use rtgw_config::checked::{Checked, Protocol};
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::Internal;
 use crate::http::response;
 
-#[derive(Serialize)]
-struct Info<'a> {
-    name: &'a str,
-    namespace: &'a str,
+/// What runs here.
+#[derive(Serialize, JsonSchema)]
+pub(super) struct Info {
+    /// The gateway's name.
+    name: String,
+    /// Its namespace.
+    namespace: String,
+    /// The program's version.
     version: &'static str,
-    revision: &'a str,
-    /// `refused` while the files hold something that does not run.
+    /// Names the configuration's content.
+    revision: String,
+    /// `accepted`, or `refused` while the files hold something that does not run.
     config: &'static str,
+    /// Whether the pod wants traffic.
     ready: bool,
+    /// Whether it is about to end.
     draining: bool,
+    /// What does not work.
     degraded: Vec<String>,
+    /// Since the start.
     uptime_seconds: u64,
+    /// Connections now.
     connections: u32,
+    /// Connections at most.
     capacity: u32,
     /// Publications that came in since the start.
     publications: u64,
     /// Publications put into outboxes since the start.
     deliveries: u64,
-    endpoints: Vec<EndpointInfo<'a>>,
-    channels: Vec<&'a str>,
-    sources: Vec<&'a str>,
-    issuers: Vec<&'a str>,
+    /// Paths that serve sockets.
+    endpoints: Vec<EndpointInfo>,
+    /// Patterns of channels.
+    channels: Vec<String>,
+    /// Names of sources.
+    sources: Vec<String>,
+    /// Names of issuers.
+    issuers: Vec<String>,
+    /// What carries publications.
     broker: &'static str,
 }
 
-#[derive(Serialize)]
-struct EndpointInfo<'a> {
-    name: &'a str,
-    path: &'a str,
+/// A path that serves sockets.
+#[derive(Serialize, JsonSchema)]
+struct EndpointInfo {
+    /// Its name.
+    name: String,
+    /// Its path.
+    path: String,
+    /// Where it is from this machine.
     url: String,
+    /// `JSON` or `Echo`.
     protocol: &'static str,
 }
 
@@ -53,10 +75,10 @@ pub(super) async fn info(State(internal): State<Arc<Internal>>) -> Response<Body
     let verdict = parts.readiness.verdict();
     let reports = parts.reports.fresh().await;
     let info = Info {
-        name: &config.name,
-        namespace: &config.namespace,
+        name: config.name.clone(),
+        namespace: config.namespace.clone(),
         version: env!("CARGO_PKG_VERSION"),
-        revision: &current.revision,
+        revision: current.revision.clone(),
         config: parts.running.state(),
         ready: verdict.ready,
         draining: verdict.draining,
@@ -67,15 +89,15 @@ pub(super) async fn info(State(internal): State<Arc<Internal>>) -> Response<Body
         publications: parts.counts.all_publications(),
         deliveries: reports.iter().flat_map(|report| &report.counters.deliveries).sum(),
         endpoints: endpoints(config, parts.public),
-        channels: config.channels.iter().map(|channel| channel.pattern.source()).collect(),
-        sources: config.sources.iter().map(|source| &*source.name).collect(),
-        issuers: config.auth.issuers.iter().map(|issuer| &*issuer.name).collect(),
+        channels: config.channels.iter().map(|channel| channel.pattern.source().to_owned()).collect(),
+        sources: config.sources.iter().map(|source| source.name.clone()).collect(),
+        issuers: config.auth.issuers.iter().map(|issuer| issuer.name.clone()).collect(),
         broker: "memory",
     };
     response::json(StatusCode::OK, &info)
 }
 
-fn endpoints(config: &Checked, public: SocketAddr) -> Vec<EndpointInfo<'_>> {
+fn endpoints(config: &Checked, public: SocketAddr) -> Vec<EndpointInfo> {
     // This page is only for this machine, and an unspecified address cannot be connected to everywhere.
     let ip = if public.ip().is_unspecified() { IpAddr::V4(Ipv4Addr::LOCALHOST) } else { public.ip() };
     let address = SocketAddr::new(ip, public.port());
@@ -84,8 +106,8 @@ fn endpoints(config: &Checked, public: SocketAddr) -> Vec<EndpointInfo<'_>> {
         .endpoints
         .iter()
         .map(|endpoint| EndpointInfo {
-            name: &endpoint.name,
-            path: &endpoint.path,
+            name: endpoint.name.clone(),
+            path: endpoint.path.clone(),
             url: url(&endpoint.path),
             protocol: match endpoint.protocol {
                 Protocol::Json => "JSON",

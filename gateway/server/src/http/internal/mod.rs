@@ -1,27 +1,44 @@
-//! The internal listener: probes and metrics for the cluster, and, for the user of this machine, the API and the console.
+//! The internal listener: probes and metrics for the cluster, the API for programs, the console for people.
 //!
-//! It runs on a thread of its own, so that a busy pod does not miss its readiness probes.
+//! It runs on a thread of its own, so that a busy pod does not miss its readiness probes; what the API is asked for is carried out
+//! on the runtime that the clients have, too.
 
+mod body;
+mod caller;
 mod draft;
 mod guard;
 mod info;
+mod lists;
+mod openapi;
+mod orders;
 mod probes;
 mod publish;
+mod redacted;
+mod routes;
+mod unbuilt;
+mod whom;
 
 use std::net::SocketAddr;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Instant;
 
 use axum::Router;
-use axum::middleware::from_fn;
-use axum::routing::{get, post};
+use arc_swap::ArcSwap;
+use axum::body::Body;
+use axum::middleware::{Next, from_fn};
+use http::{Request, Response};
+use tokio::runtime::Handle;
 use tokio_util::sync::CancellationToken;
 
+use self::caller::Need;
 use self::guard::Guard;
+use self::routes::ROUTES;
 use super::accept::{Places, accept};
 use super::connection::{self, Patience, serve};
 use super::response;
+use crate::auth::Admitter;
 use crate::console;
 use crate::control::Control;
 use crate::intake::Counts;
@@ -39,6 +56,10 @@ const MOST: usize = 256;
 pub struct InternalParts {
     /// The running configuration.
     pub running: Arc<Running>,
+    /// Who judges credentials now; a reload replaces it.
+    pub admitter: Arc<ArcSwap<Admitter>>,
+    /// Carries out what is asked: this listener's own thread only reads and writes, so that probes are answered in between.
+    pub runtime: Handle,
     /// Where the public listener is.
     pub public: SocketAddr,
     /// The way to the broker.
@@ -94,18 +115,16 @@ impl Internal {
     }
 
     fn router(self: Arc<Self>, guard: Guard) -> Router {
-        let guarded = Router::new()
-            .route("/v1/publish", post(publish::publish))
-            .route("/v1/broadcast", post(publish::broadcast))
-            .route("/v1/batch", post(publish::batch))
-            .route("/v1/info", get(info::info))
-            .merge(console::router())
-            .layer(from_fn(move |request, next| guard::check(guard, request, next)));
-        Router::new()
-            .route("/livez", get(probes::live))
-            .route("/readyz", get(probes::ready))
-            .route("/metrics", get(probes::metrics))
-            .merge(guarded)
+        let mut router = Router::new();
+        for route in &ROUTES {
+            let mut handler = (route.handler)();
+            if let Some(need) = route.need {
+                handler = handler.layer(from_fn(self.gate(guard, need)));
+            }
+            router = router.route(route.path, handler);
+        }
+        router
+            .merge(console::router().layer(from_fn(self.gate(guard, Need::Page))))
             .fallback(|| async {
                 response::refused(&Refusal::new(404, "not_found", "nothing is served at this path"))
             })
@@ -118,4 +137,42 @@ impl Internal {
             })
             .with_state(self)
     }
+
+    /// Lets those through to a route who may use it.
+    fn gate(
+        self: &Arc<Self>,
+        guard: Guard,
+        need: Need,
+    ) -> impl Fn(Request<Body>, Next) -> Answering + Clone + Send + Sync + 'static {
+        let internal = Arc::clone(self);
+        move |mut request, next| {
+            let parts = &internal.parts;
+            match guard.judge(parts.admitter.load().credentials().keys(), need, &request) {
+                Err(refusal) => Box::pin(async move { response::refused(&refusal) }),
+                Ok(caller) => {
+                    request.extensions_mut().insert(caller);
+                    let runtime = parts.runtime.clone();
+                    Box::pin(carried_out(runtime, request, next))
+                }
+            }
+        }
+    }
+}
+
+type Answering = Pin<Box<dyn Future<Output = Response<Body>> + Send>>;
+
+/// Goes on to the end also where the client goes away: half a batch would be worse.
+async fn carried_out(runtime: Handle, request: Request<Body>, next: Next) -> Response<Body> {
+    runtime.spawn(next.run(request)).await.unwrap_or_else(|error| {
+        if error.is_panic() {
+            tracing::error!(%error, "a request to the API ended in a panic");
+        }
+        response::refused(&Refusal::new(500, "internal", "a fault of the server; its log says more"))
+    })
+}
+
+/// The description of the API (OpenAPI 3.1) as it is committed: JSON, indented, with a line break at the end.
+pub fn openapi() -> String {
+    // Never fails: every key is text.
+    serde_json::to_string_pretty(&openapi::document()).unwrap_or_default() + "\n"
 }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use axum::body::Body;
 use axum::extract::State;
 use http::{HeaderValue, Response, StatusCode, Uri, header};
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::Internal;
@@ -13,17 +14,28 @@ use crate::metrics;
 use crate::readiness::Verdict;
 use crate::refusal::Refusal;
 
-#[derive(Serialize)]
-struct Live {
+/// The process is alive.
+#[derive(Serialize, JsonSchema)]
+pub(super) struct Live {
+    /// `ok`.
     status: &'static str,
 }
 
 /// The verdict and what became of the configuration's files.
-#[derive(Serialize)]
-struct Detail {
+#[derive(Serialize, JsonSchema)]
+pub(super) struct Detail {
     #[serde(flatten)]
     verdict: Verdict,
+    /// `accepted`, or `refused` while the files hold something that does not run.
     config: &'static str,
+}
+
+/// How much the caller asks of a ready pod.
+#[derive(JsonSchema)]
+#[allow(dead_code, reason = "for the description of the API only: whatever value it has, the parameter counts")]
+pub(super) struct ReadyQuery {
+    /// Whatever its value: 503 also while something is degraded.
+    strict: Option<String>,
 }
 
 /// `GET /livez`: this thread answers.
