@@ -180,7 +180,9 @@ impl Shard {
     fn show(&self, slot: u32, hears: Option<&ChannelName>, viewer: &ConnectionViewer) -> bool {
         let session = &self.sessions[slot as usize];
         let heard = |channel: &ChannelName| {
-            self.channels.find(channel.as_str()).is_some_and(|channel| session.subscription(channel).is_some())
+            self.channels
+                .find(channel.as_str())
+                .is_some_and(|channel| session.subscription(channel).is_some())
         };
         if !hears.is_none_or(heard) {
             return false;

@@ -153,7 +153,11 @@ impl Parts {
 /// Whose idempotency keys `asker` uses: its user's, on whichever connection; who is nobody has those of its connection alone.
 fn owner(asker: &Asker<'_>) -> String {
     let Principal { user, tenant, .. } = asker.principal;
-    if user.is_empty() { format!("connection:{}", asker.key) } else { format!("user:{}:{tenant}:{user}", tenant.len()) }
+    if user.is_empty() {
+        format!("connection:{}", asker.key)
+    } else {
+        format!("user:{}:{tenant}:{user}", tenant.len())
+    }
 }
 
 /// Posts its answer when it goes out of scope, also when that is a panic or the end of the runtime.

@@ -13,8 +13,8 @@ use tokio::sync::mpsc;
 
 use super::*;
 use crate::broker::{
-    AppendFuture, Appended, Broker, BrokerSink, Generation, IdempotencyKey, Memory, ProbeFuture, PublishError,
-    PublishFuture,
+    AppendFuture, Appended, Broker, BrokerSink, Generation, IdempotencyKey, Memory, ProbeFuture,
+    PublishError, PublishFuture,
 };
 use crate::client_publishing::PUBLISHING;
 use crate::fixture::checked;

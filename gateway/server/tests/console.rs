@@ -81,3 +81,37 @@ fn mistakes_are_explained_on_the_page() {
     browser
         .wait_for("the gateway is away", "return document.getElementById('status').textContent === 'away'");
 }
+
+#[test]
+fn where_there_are_keys_the_page_asks_for_one() {
+    let gateway = Gateway::serve("gateway/server/tests/vectors/api.yaml", &[]);
+    let browser = open(&gateway);
+    let asks = "return document.getElementById('access').checkVisibility()";
+    let enter = |key: &str| {
+        browser.run(&format!(
+            "document.getElementById('key').value = '{key}';
+             document.getElementById('access').requestSubmit();"
+        ));
+    };
+    browser.wait_for("it asks", asks);
+    enter("wrong-s3cret-wrong-s3cret");
+    browser.wait_for(
+        "a wrong key is told",
+        "return document.getElementById('status').textContent.includes('no such API key')",
+    );
+    browser.wait_for("it asks again", asks);
+    enter("admin-s3cret-admin-s3cret");
+    browser.wait_for("ready", "return document.getElementById('status').textContent === 'ready'");
+    assert_eq!(browser.run(asks), false);
+    browser.run(
+        "document.getElementById('to').value = 'jobs:1';
+         document.getElementById('publish').requestSubmit();",
+    );
+    browser.wait_for(
+        "published with the key",
+        "return document.getElementById('published').textContent.startsWith('published as')",
+    );
+    // It ends with the tab, and no request brings it by itself.
+    let kept = "return [sessionStorage.getItem('key'), localStorage.length, document.cookie, document.getElementById('key').value]";
+    assert_eq!(browser.run(kept), serde_json::json!(["admin-s3cret-admin-s3cret", 0, "", ""]));
+}

@@ -274,14 +274,13 @@ impl World {
             }
             7 => {
                 let data = Bytes::from_static(b"{}");
-                let intent =
-                    Intent::Publish {
-                        channel: channel.into(),
-                        event: "e".into(),
-                        data,
-                        ephemeral: false,
-                        idempotency_key: None,
-                    };
+                let intent = Intent::Publish {
+                    channel: channel.into(),
+                    event: "e".into(),
+                    data,
+                    ephemeral: false,
+                    idempotency_key: None,
+                };
                 (intent, Command::Other)
             }
             8 if self.random.bool() => {

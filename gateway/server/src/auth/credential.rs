@@ -126,7 +126,9 @@ pub(super) fn find<'r>(
 /// 400 where there are several.
 pub fn of_program(headers: &HeaderMap) -> Result<Option<Credential<'_>>, Refusal> {
     match (bearer(headers)?, api_key(headers)?) {
-        (Some(_), Some(_)) => Err(bad("the request has both an Authorization and an X-API-Key header; send one")),
+        (Some(_), Some(_)) => {
+            Err(bad("the request has both an Authorization and an X-API-Key header; send one"))
+        }
         (bearer, key) => Ok(bearer.or(key)),
     }
 }

@@ -241,7 +241,11 @@ async fn publishes_once_under_a_key(stage: &Stage) {
     let first = once(1, 1).await;
     let other = once(2, 2).await;
     assert!(!first.repeated && !other.repeated);
-    assert_eq!(once(1, 3).await, Appended { repeated: true, ..first }, "the first one's id, whatever the rest is");
+    assert_eq!(
+        once(1, 3).await,
+        Appended { repeated: true, ..first },
+        "the first one's id, whatever the rest is"
+    );
     assert_eq!(once(2, 2).await, Appended { repeated: true, ..other });
     let plain = stage.broker.publish(publication(&["a"], 4)).await.unwrap();
     assert!(plain.sequence > other.id.sequence && other.id.sequence > first.id.sequence);

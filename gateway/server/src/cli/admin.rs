@@ -49,7 +49,8 @@ impl Admin {
         let authority = format!("{host}:{}", uri.port_u16().unwrap_or(80));
         let authorization = key.map(|key| HeaderValue::try_from(format!("Bearer {}", key.0))).transpose();
         // The error would repeat the key.
-        let mut authorization = authorization.map_err(|_| anyhow!("the API key is no text that a header can carry"))?;
+        let mut authorization =
+            authorization.map_err(|_| anyhow!("the API key is no text that a header can carry"))?;
         if let Some(authorization) = &mut authorization {
             authorization.set_sensitive(true);
         }

@@ -33,7 +33,8 @@ pub(super) struct Publish {
 
 impl Publish {
     pub(super) fn run(self) -> Result<(), Failure> {
-        let admin = Admin::new(&self.admin, self.api_key.as_ref()).map_err(|error| Failure::Refused(format!("error: {error:#}")))?;
+        let admin = Admin::new(&self.admin, self.api_key.as_ref())
+            .map_err(|error| Failure::Refused(format!("error: {error:#}")))?;
         let runtime = client_runtime()?;
         if self.json == "-" {
             return runtime.block_on(self.lines(&admin));

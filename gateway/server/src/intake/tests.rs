@@ -12,9 +12,7 @@ use proptest::prelude::*;
 use rtgw_model::Timestamp;
 
 use super::*;
-use crate::broker::{
-    AppendFuture, Broker, IdempotencyKey, Memory, ProbeFuture, PublishError, PublishFuture,
-};
+use crate::broker::{AppendFuture, Broker, IdempotencyKey, Memory, ProbeFuture, PublishError, PublishFuture};
 use crate::transport::InboxFull;
 
 /// What a shard was told, shortened.

@@ -8,8 +8,8 @@ use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::time::Duration;
 
-pub use client::{Answer, Client, handshake, masked, text};
 use arc_swap::ArcSwap;
+pub use client::{Answer, Client, handshake, masked, text};
 use parking_lot::Mutex;
 use rtgw::auth::Admitter;
 use rtgw::broker::{Broker, Memory};
@@ -135,7 +135,8 @@ impl Rig {
         runtime.spawn(parts.public(&config, pending).serve(listener, stop.clone()));
         let listener = std::net::TcpListener::bind((internal, 0)).unwrap();
         let internal = SocketAddr::from((Ipv4Addr::LOCALHOST, listener.local_addr().unwrap().port()));
-        Internal::start(parts.internal(&config, public, runtime.handle().clone()), listener, stop.clone()).unwrap();
+        Internal::start(parts.internal(&config, public, runtime.handle().clone()), listener, stop.clone())
+            .unwrap();
         let Parts { connections, readiness, .. } = parts;
         Self {
             public,

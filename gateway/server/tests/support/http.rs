@@ -49,6 +49,27 @@ pub fn post(address: SocketAddr, path: &str, body: &Value) -> Answer {
     request(address, &(head + &body)).unwrap_or_else(|| panic!("no answer from {address}{path}"))
 }
 
+/// Any request; `host` is the address unless given.
+#[track_caller]
+pub fn exchange(
+    address: SocketAddr,
+    method: &str,
+    target: &str,
+    headers: &[(&str, &str)],
+    body: &str,
+) -> Answer {
+    let length = body.len();
+    let mut head = format!("{method} {target} HTTP/1.1\r\nconnection: close\r\ncontent-length: {length}\r\n");
+    if !headers.iter().any(|(name, _)| name.eq_ignore_ascii_case("host")) {
+        head += &format!("host: {address}\r\n");
+    }
+    for (name, value) in headers {
+        head += &format!("{name}: {value}\r\n");
+    }
+    let answer = request(address, &format!("{head}\r\n{body}"));
+    answer.unwrap_or_else(|| panic!("no answer from {address}{target}"))
+}
+
 /// `DELETE path`, its answer ignored.
 pub fn delete(address: SocketAddr, path: &str) {
     request(address, &format!("DELETE {path} HTTP/1.1\r\nhost: {address}\r\nconnection: close\r\n\r\n"));

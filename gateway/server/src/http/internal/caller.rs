@@ -153,7 +153,11 @@ mod tests {
             assert!(caller.check(Need::Key).is_ok());
         }
         assert!(program(&[]).check(Need::Key).is_ok());
-        assert!(needs.into_iter().all(|need| program(&[]).check(need).is_err() && Caller::Local.check(need).is_ok()));
+        assert!(
+            needs
+                .into_iter()
+                .all(|need| program(&[]).check(need).is_err() && Caller::Local.check(need).is_ok())
+        );
         let refusal = program(&["connect"]).check(Need::Publish).unwrap_err();
         assert_eq!(refusal.message, "the API key lacks the scope publish:PATTERN");
     }

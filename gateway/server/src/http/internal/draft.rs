@@ -83,11 +83,11 @@ pub(super) fn many(body: &Bytes, most: usize) -> Result<Vec<Draft>, BadBody> {
 pub(super) struct Right<'a> {
     /// The channel's name. Either this or `channels`.
     #[serde(default, borrow, deserialize_with = "given")]
-    #[schemars(with = "Option<String>")]
+    #[schemars(with = "String")]
     channel: Option<&'a str>,
     /// Names of at most 64 channels; a connection that hears several gets the publication once.
     #[serde(default, borrow, deserialize_with = "given")]
-    #[schemars(with = "Option<Vec<String>>", length(min = 1, max = 64))]
+    #[schemars(with = "Vec<String>", length(min = 1, max = 64))]
     channels: Option<Vec<&'a str>>,
     /// The event's name, 1 to 128 bytes.
     #[schemars(length(min = 1, max = 128))]
@@ -98,19 +98,19 @@ pub(super) struct Right<'a> {
     data: &'a RawValue,
     /// At most 16 tags that filters are compared with, as text.
     #[serde(default, borrow, deserialize_with = "given")]
-    #[schemars(with = "Option<BTreeMap<String, TagValue>>")]
+    #[schemars(with = "BTreeMap<String, TagValue>")]
     tags: Option<BTreeMap<&'a str, &'a RawValue>>,
     /// RFC 3339, or Unix seconds or milliseconds; now unless given.
     #[serde(default, borrow, deserialize_with = "given")]
-    #[schemars(with = "Option<super::orders::TimeText>")]
+    #[schemars(with = "super::orders::TimeText")]
     timestamp: Option<&'a RawValue>,
     /// Shown by the `Event` envelope.
     #[serde(default, borrow, deserialize_with = "given")]
-    #[schemars(with = "Option<String>", length(min = 1, max = 128))]
+    #[schemars(with = "String", length(min = 1, max = 128))]
     priority: Option<&'a str>,
     /// Not to be published again under the same key of the same caller for the same channels within five minutes.
     #[serde(default, borrow, rename = "idempotencyKey", deserialize_with = "given")]
-    #[schemars(with = "Option<String>", length(min = 1, max = 128))]
+    #[schemars(with = "String", length(min = 1, max = 128))]
     idempotency_key: Option<&'a str>,
 }
 
@@ -363,10 +363,7 @@ mod tests {
             (r#"{"channel":"a"}"#, "event is missing"),
             (r#"{"channel":"a","event":"e"}"#, "data is missing"),
             (r#"{"channel":"a","event":"e","data":1,"chanel":1}"#, "chanel is not known here"),
-            (
-                r#"{"channel":"a","event":"e","data":1,"idempotencyKey":7}"#,
-                "idempotencyKey must be a string",
-            ),
+            (r#"{"channel":"a","event":"e","data":1,"idempotencyKey":7}"#, "idempotencyKey must be a string"),
             (
                 r#"{"channel":"a","event":"e","data":1,"tags":{"t":[]}}"#,
                 "tags.t must be a string, a number or a boolean",

@@ -28,7 +28,12 @@ impl Guard {
     ///
     /// # Errors
     /// 400, 401, 403 or 415.
-    pub(super) fn judge(self, keys: &ApiKeys, need: Need, request: &Request<Body>) -> Result<Caller, Refusal> {
+    pub(super) fn judge(
+        self,
+        keys: &ApiKeys,
+        need: Need,
+        request: &Request<Body>,
+    ) -> Result<Caller, Refusal> {
         let headers = request.headers();
         // RFC 9112 section 3.2.2: a target with an authority replaces the Host header.
         let host = match request.uri().authority() {
@@ -169,7 +174,11 @@ mod tests {
             for (headers, expected) in cases {
                 assert_eq!(judged(guard, &keys, Need::Read, "GET", headers), *expected, "{headers:?}");
             }
-            assert_eq!(judged(guard, &keys, Need::Page, "GET", &[host]), 200, "the page has a field for the key");
+            assert_eq!(
+                judged(guard, &keys, Need::Page, "GET", &[host]),
+                200,
+                "the page has a field for the key"
+            );
             assert_eq!(judged(guard, &keys, Need::Publish, "POST", &[host, ("x-api-key", OTHER_KEY)]), 415);
         }
     }

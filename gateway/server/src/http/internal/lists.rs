@@ -92,7 +92,8 @@ async fn channels_page(internal: &Internal, uri: &Uri) -> Result<ChannelsPage, R
     let (shown, prefix) = (Arc::clone(&page), query.prefix.unwrap_or_default());
     let viewer = Arc::new(move |channel: &ChannelName, members: u64| {
         let name = channel.as_str();
-        let fits = name.starts_with(&prefix) && pattern.as_ref().is_none_or(|pattern| pattern.matches(name).is_some());
+        let fits = name.starts_with(&prefix)
+            && pattern.as_ref().is_none_or(|pattern| pattern.matches(name).is_some());
         if fits && let Some(subscribers) = shown.lock().entry(channel.clone(), || 0) {
             *subscribers += members;
         }
@@ -100,7 +101,10 @@ async fn channels_page(internal: &Internal, uri: &Uri) -> Result<ChannelsPage, R
     });
     in_time(internal.parts.control.show_channels(viewer)).await?;
     let (found, next) = page.lock().take();
-    let item = |(channel, subscribers): (ChannelName, u64)| ChannelItem { channel: channel.to_string(), subscribers };
+    let item = |(channel, subscribers): (ChannelName, u64)| ChannelItem {
+        channel: channel.to_string(),
+        subscribers,
+    };
     let channels = found.into_iter().map(item).collect();
     Ok(ChannelsPage { channels, next: next.map(|last| last.to_string()), scope: Scope::Pod })
 }
@@ -179,9 +183,10 @@ async fn connections_page(internal: &Internal, uri: &Uri) -> Result<ConnectionsP
         (None, None) => everyone(),
         _ => Whom { user, tenant, connection: None }.target()?,
     };
-    let channel = query.channel.as_deref().map(|name| {
-        ChannelName::parse(name).map_err(|error| bad(format!("channel {error}")))
-    });
+    let channel = query
+        .channel
+        .as_deref()
+        .map(|name| ChannelName::parse(name).map_err(|error| bad(format!("channel {error}"))));
     let names = internal.parts.control.endpoints();
     let endpoint = query.endpoint.map(|wanted| {
         let known = names.iter().position(|name| **name == *wanted).and_then(|at| u16::try_from(at).ok());

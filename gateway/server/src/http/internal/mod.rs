@@ -24,8 +24,8 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Instant;
 
-use axum::Router;
 use arc_swap::ArcSwap;
+use axum::Router;
 use axum::body::Body;
 use axum::middleware::{Next, from_fn};
 use http::{Request, Response};

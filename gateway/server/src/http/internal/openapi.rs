@@ -45,7 +45,22 @@ impl Schemas {
         let mut components = self.read.take_definitions(true);
         components.extend(self.written.take_definitions(true));
         components.sort_keys();
+        components.values_mut().for_each(without_default);
         components
+    }
+}
+
+/// What may be absent has no default: that it is absent is all there is to say.
+fn without_default(schema: &mut Value) {
+    match schema {
+        Value::Object(members) => {
+            if members.get("default").is_some_and(Value::is_null) {
+                members.shift_remove("default");
+            }
+            members.values_mut().for_each(without_default);
+        }
+        Value::Array(items) => items.iter_mut().for_each(without_default),
+        _ => {}
     }
 }
 
@@ -105,8 +120,10 @@ fn operation(route: &Route, error: &Schema, schemas: &mut Schemas) -> Value {
         operation["parameters"] = parameters.into();
     }
     if let Some(body) = route.body {
-        let schema = body(&mut schemas.read);
-        operation["requestBody"] = json!({"required": true, "content": {"application/json": {"schema": schema}}});
+        let mut schema = Value::from(body(&mut schemas.read));
+        without_default(&mut schema);
+        operation["requestBody"] =
+            json!({"required": true, "content": {"application/json": {"schema": schema}}});
     }
     operation["responses"] = responses(route, error, schemas);
     operation
@@ -121,7 +138,8 @@ fn operation_id(route: &Route) -> String {
 fn parameters(route: &Route, schemas: &mut Schemas) -> Vec<Value> {
     let mut parameters = Vec::new();
     if route.path.ends_with("{channel}") {
-        parameters.push(json!({"name": "channel", "in": "path", "required": true, "schema": {"type": "string"}}));
+        parameters
+            .push(json!({"name": "channel", "in": "path", "required": true, "schema": {"type": "string"}}));
     }
     if matches!(route.need, Some(Need::Publish)) && !route.path.ends_with("batch") {
         parameters.push(json!({
@@ -133,6 +151,7 @@ fn parameters(route: &Route, schemas: &mut Schemas) -> Vec<Value> {
     let members = query(&mut schemas.read);
     for (name, schema) in members.get("properties").and_then(Value::as_object).into_iter().flatten() {
         let mut schema = schema.clone();
+        without_default(&mut schema);
         let description = schema.as_object_mut().and_then(|schema| schema.remove("description"));
         let mut parameter = json!({"name": name, "in": "query", "schema": schema});
         if let Some(description) = description {

@@ -144,7 +144,8 @@ pub(super) async fn disconnect(State(internal): State<Arc<Internal>>, body: Body
     answer(async {
         let body: DisconnectBody = object(body).await?;
         let DisconnectBody { user, tenant, connection, .. } = &body;
-        let whom = Whom { user: user.as_deref(), tenant: tenant.as_deref(), connection: connection.as_deref() };
+        let whom =
+            Whom { user: user.as_deref(), tenant: tenant.as_deref(), connection: connection.as_deref() };
         let target = whom.target()?;
         let close = close(body.code, body.reason)?;
         in_time(internal.parts.control.disconnect(target, close)).await
@@ -157,7 +158,8 @@ fn close(code: Option<u16>, reason: Option<String>) -> Result<Close, Refusal> {
         None => CloseCode::Forbidden,
         Some(number) => {
             let known = CloseCode::ALL.iter().find(|known| known.code() == number);
-            let table = || CloseCode::ALL.iter().map(|known| known.code().to_string()).collect::<Vec<_>>().join(", ");
+            let table =
+                || CloseCode::ALL.iter().map(|known| known.code().to_string()).collect::<Vec<_>>().join(", ");
             *known.ok_or_else(|| bad(format!("code must be one of {}", table())))?
         }
     };
@@ -256,11 +258,14 @@ pub(super) async fn refresh(State(internal): State<Arc<Internal>>, body: Body) -
     answer(async {
         let body: RefreshBody = object(body).await?;
         let RefreshBody { user, tenant, connection, .. } = &body;
-        let whom = Whom { user: user.as_deref(), tenant: tenant.as_deref(), connection: connection.as_deref() };
+        let whom =
+            Whom { user: user.as_deref(), tenant: tenant.as_deref(), connection: connection.as_deref() };
         let chosen = whom.target()?;
         let renewal = renewal(&body)?;
         // Nobody has no credential that could end or say something else.
-        let target = Arc::new(move |key, principal: &Principal| !principal.claims.is_empty() && chosen(key, principal));
+        let target = Arc::new(move |key, principal: &Principal| {
+            !principal.claims.is_empty() && chosen(key, principal)
+        });
         in_time(internal.parts.control.renew(target, renewal)).await
     })
     .await
@@ -300,7 +305,11 @@ async fn answer(ordered: impl Future<Output = Result<u64, Refusal>>) -> Response
 /// What the shards answer, unless one of them does not.
 pub(super) async fn in_time<T>(answer: impl Future<Output = T>) -> Result<T, Refusal> {
     tokio::time::timeout(ORDER_TIMEOUT, answer).await.map_err(|_| {
-        Refusal::new(504, "timeout", "not every I/O shard has answered: what was ordered may or may not have happened")
+        Refusal::new(
+            504,
+            "timeout",
+            "not every I/O shard has answered: what was ordered may or may not have happened",
+        )
     })
 }
 
@@ -334,18 +343,16 @@ mod tests {
 
     #[test]
     fn revocations_name_one_subject() {
-        let read = |body: &str| revoked(&serde_json::from_str(body).unwrap()).map_err(|refusal| refusal.message);
+        let read =
+            |body: &str| revoked(&serde_json::from_str(body).unwrap()).map_err(|refusal| refusal.message);
         assert_eq!(read(r#"{"jti":"a","ttl":1}"#), Ok(Revoked::Token("a".into())));
         assert_eq!(read(r#"{"user":"a","ttl":1}"#), Ok(Revoked::User("a".into(), None)));
-        let before = Some(Timestamp(1_699_369_800_000));
+        let before = Timestamp(1_699_369_800_000);
         assert_eq!(
             read(r#"{"tenant":"a","issuedBefore":1699369800,"ttl":1}"#),
-            Ok(Revoked::Tenant("a".into(), before))
+            Ok(Revoked::Tenant("a".into(), Some(before)))
         );
-        assert_eq!(
-            read(r#"{"issuedBefore":"2023-11-07T15:10:00Z","ttl":1}"#),
-            Ok(Revoked::Everyone(before.unwrap()))
-        );
+        assert_eq!(read(r#"{"issuedBefore":"2023-11-07T15:10:00Z","ttl":1}"#), Ok(Revoked::Everyone(before)));
         for bad in [
             r#"{"ttl":1}"#,
             r#"{"jti":"","ttl":1}"#,

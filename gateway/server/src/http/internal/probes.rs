@@ -32,7 +32,10 @@ pub(super) struct Detail {
 
 /// How much the caller asks of a ready pod.
 #[derive(JsonSchema)]
-#[allow(dead_code, reason = "for the description of the API only: whatever value it has, the parameter counts")]
+#[allow(
+    dead_code,
+    reason = "for the description of the API only: whatever value it has, the parameter counts"
+)]
 pub(super) struct ReadyQuery {
     /// Whatever its value: 503 also while something is degraded.
     strict: Option<String>,

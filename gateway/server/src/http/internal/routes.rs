@@ -36,7 +36,11 @@ pub(super) struct Route {
     pub(super) refusals: &'static [u16],
 }
 
-const fn open(path: &'static str, summary: &'static str, handler: fn() -> MethodRouter<Arc<Internal>>) -> Route {
+const fn open(
+    path: &'static str,
+    summary: &'static str,
+    handler: fn() -> MethodRouter<Arc<Internal>>,
+) -> Route {
     Route {
         method: "get",
         path,
@@ -51,7 +55,11 @@ const fn open(path: &'static str, summary: &'static str, handler: fn() -> Method
     }
 }
 
-const fn read(path: &'static str, summary: &'static str, handler: fn() -> MethodRouter<Arc<Internal>>) -> Route {
+const fn read(
+    path: &'static str,
+    summary: &'static str,
+    handler: fn() -> MethodRouter<Arc<Internal>>,
+) -> Route {
     Route { need: Some(Need::Read), ..open(path, summary, handler) }
 }
 
@@ -215,12 +223,18 @@ pub(super) static ROUTES: [Route; 18] = [
         answer: Some(of::<redacted::Running>),
         ..read("/config", "The running configuration, without secrets", || get(redacted::config))
     },
-    Route { answer: Some(of::<probes::Live>), ..open("/livez", "Is the process alive?", || get(probes::live)) },
+    Route {
+        answer: Some(of::<probes::Live>),
+        ..open("/livez", "Is the process alive?", || get(probes::live))
+    },
     Route {
         description: "503 before the first delivery probe came back and while draining; with `?strict` also while something is degraded.",
         query: Some(members::<probes::ReadyQuery>),
         answer: Some(of::<probes::Detail>),
         ..open("/readyz", "Does the pod want traffic?", || get(probes::ready))
     },
-    Route { refusals: &[500], ..open("/metrics", "The pod's numbers, as OpenMetrics text", || get(probes::metrics)) },
+    Route {
+        refusals: &[500],
+        ..open("/metrics", "The pod's numbers, as OpenMetrics text", || get(probes::metrics))
+    },
 ];

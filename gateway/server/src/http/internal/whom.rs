@@ -58,7 +58,8 @@ pub(super) fn name(member: &'static str, text: &str) -> Result<Box<str>, Refusal
 pub(super) fn connection(member: &'static str, text: &str) -> Result<ConnectionKey, Refusal> {
     let is_id = text.len() == 32 && text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
     let key = u128::from_str_radix(text, 16).ok().filter(|_| is_id);
-    key.map(ConnectionKey).ok_or_else(|| bad(format!("{member} must be a connection_id: 32 hexadecimal digits")))
+    key.map(ConnectionKey)
+        .ok_or_else(|| bad(format!("{member} must be a connection_id: 32 hexadecimal digits")))
 }
 
 #[cfg(test)]
@@ -98,7 +99,9 @@ mod tests {
     fn nobody_is_meant_by_accident() {
         let refused = |user: Option<&str>| Whom { user, tenant: None, connection: None }.target().is_err();
         assert!(refused(None) && refused(Some("")) && refused(Some(&"x".repeat(4097))));
-        for id in ["", "7", &"g".repeat(32), &"A".repeat(32), &"0".repeat(33), &format!("+{}", "0".repeat(31))] {
+        for id in
+            ["", "7", &"g".repeat(32), &"A".repeat(32), &"0".repeat(33), &format!("+{}", "0".repeat(31))]
+        {
             assert!(connection("connection", id).is_err(), "{id}");
         }
     }
