@@ -184,7 +184,7 @@ fn commands() -> Vec<(&'static str, Value, &'static str)> {
         (
             "under the victim's key",
             json!({"type": "publish", "data": {"channel": "room:a.acme:lobby", "event": "said", "data": FORGED, "idempotencyKey": "k"}}),
-            "not_available",
+            "forbidden",
         ),
     ]
 }

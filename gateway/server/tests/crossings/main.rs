@@ -186,7 +186,7 @@ fn commands(victim: &str) -> Vec<(&'static str, Value, &'static str)> {
         (
             "publish under the victim's key",
             json!({"type": "publish", "data": {"channel": "workspace:w1", "event": "alert", "data": FORGED, "idempotencyKey": "k"}}),
-            "not_available",
+            "forbidden",
         ),
         ("foreign metrics", metrics(json!({"workspace_id": "w1", "tenant": "w1"})), "not_available"),
         ("foreign metrics by channel", metrics(json!({"channel": "workspace:w1"})), "not_available"),
