@@ -422,10 +422,12 @@ pub enum Redis {
 /// How a Redis is reached.
 #[derive(Clone, Debug, PartialEq)]
 pub struct RedisAddress {
-    /// `redis://host:port/db`; a password in it is refused in manifests.
+    /// `redis://user@host:port/db` or `rediss://`; a password in it is refused in manifests.
     pub url: String,
     /// From a Secret.
     pub password: Option<Secret>,
+    /// PEM of the certificates to trust instead of the system's, from a Secret.
+    pub ca: Option<Secret>,
 }
 
 /// Bounds; `None` = off.

@@ -124,9 +124,16 @@ fn sources_and_limits_are_as_written() {
     let SourceKind::RedisPubSub { redis, .. } = &other.kind;
     assert_eq!(
         redis,
-        &Some(RedisAddress { url: "redis://app@cache:6379/1".into(), password: password.clone() })
+        &Some(RedisAddress { url: "redis://app@cache:6379/1".into(), password: password.clone(), ca: None })
     );
-    assert_eq!(checked.redis, Redis::External(RedisAddress { url: "redis://cache:6379".into(), password }));
+    assert_eq!(
+        checked.redis,
+        Redis::External(RedisAddress {
+            url: "rediss://cache:6379".into(),
+            password,
+            ca: Some(Secret(b"pem".to_vec()))
+        })
+    );
     assert_eq!((checked.limits.pod_connections, checked.limits.message_bytes), (Some(10_000), 1 << 20));
     assert_eq!((checked.limits.queue_bytes, checked.limits.queue_messages), (262_144, 256));
     assert_eq!(checked.log_level, LogLevel::Warn);

@@ -39,7 +39,8 @@ impl Check<'_> {
             }
             Err(syntax::AddressError::Unbuilt) => {
                 let message = "has a scheme that is not in this version";
-                self.problems.add(Problem::error(place, message).hint("in this version: redis://"));
+                self.problems
+                    .add(Problem::error(place, message).hint("in this version: redis:// and rediss://"));
                 false
             }
         };
@@ -47,6 +48,20 @@ impl Check<'_> {
             None => None,
             Some(reference) => Some(self.secret(&format!("{path}.passwordRef"), reference)?),
         };
-        fits.then(|| RedisAddress { url: redis.url.clone(), password })
+        let ca = match &redis.ca_ref {
+            None => None,
+            Some(reference) => {
+                let place = format!("{path}.caRef");
+                // A file of certificates ends with a line break, which is no mistake here.
+                let ca = self.stored(&place, reference)?;
+                if fits && !syntax::redis_tls(&redis.url) {
+                    let problem = Problem::error(place, "is of no use without TLS");
+                    self.problems.add(problem.hint("write the address with rediss://"));
+                    return None;
+                }
+                Some(ca)
+            }
+        };
+        fits.then(|| RedisAddress { url: redis.url.clone(), password, ca })
     }
 }

@@ -88,15 +88,20 @@ pub(super) enum AddressError {
     Unbuilt,
 }
 
-/// `redis://[USER@]HOST[:PORT][/DATABASE]`.
+/// Whether an address of a Redis asks for TLS.
+pub(super) fn redis_tls(text: &str) -> bool {
+    ["rediss://", "valkeys://"].iter().any(|scheme| text.starts_with(scheme))
+}
+
+/// `redis://[USER@]HOST[:PORT][/DATABASE]`, or `rediss://` for TLS; Valkey's own schemes mean the same.
 pub(super) fn redis_url(text: &str) -> Result<(), AddressError> {
     const FORM: &str = "redis://HOST:PORT/DATABASE, for example redis://cache:6379/0";
     let Some((scheme, rest)) = text.split_once("://") else {
         return Err(AddressError::Wrong("is not an address", FORM));
     };
     match scheme {
-        "redis" => {}
-        "rediss" | "redis+sentinel" | "redis+cluster" => return Err(AddressError::Unbuilt),
+        "redis" | "rediss" | "valkey" | "valkeys" => {}
+        "redis+sentinel" | "redis+cluster" => return Err(AddressError::Unbuilt),
         _ => return Err(AddressError::Wrong("does not begin with redis://", FORM)),
     }
     let (authority, database) = rest.split_once('/').unwrap_or((rest, ""));
@@ -171,6 +176,8 @@ mod tests {
             "redis://app@cache:6379",
             "redis://[::1]:6379",
             "redis://[::1]",
+            "rediss://app@cache:6380/2",
+            "valkeys://cache",
         ] {
             assert!(redis_url(good).is_ok(), "{good}");
         }
@@ -187,6 +194,6 @@ mod tests {
         ] {
             assert!(matches!(redis_url(bad), Err(AddressError::Wrong(..))), "{bad}");
         }
-        assert!(matches!(redis_url("rediss://cache"), Err(AddressError::Unbuilt)));
+        assert!(matches!(redis_url("redis+sentinel://cache"), Err(AddressError::Unbuilt)));
     }
 }

@@ -29,10 +29,13 @@ pub struct Embedded {}
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 #[schemars(inline)]
 pub struct ExternalRedis {
-    /// `redis://HOST:PORT/DATABASE`, without a password.
+    /// `redis://USER@HOST:PORT/DATABASE`, or `rediss://` for TLS; without a password. User, port and database may be left out.
     #[schemars(length(min = 1, max = 2048))]
     pub url: String,
     /// Its password.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub password_ref: Option<SecretRef>,
+    /// Certificates (PEM) of those that may sign its certificate; absent: those that the system trusts. Only with `rediss://`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ca_ref: Option<SecretRef>,
 }

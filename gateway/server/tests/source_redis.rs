@@ -9,7 +9,8 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use rtgw::expressions::{DropReason, Mapped, SourceMessage};
-use rtgw::sources::{Address, Mapping, RedisPubSub, SourceSink, SourceStatus, Subscriptions, mapping};
+use rtgw::redis_link::Address;
+use rtgw::sources::{Mapping, RedisPubSub, SourceSink, SourceStatus, Subscriptions, mapping};
 use rtgw_config::checked::{PublishChannels, PublishRule, RedisAddress, Secret, SourcePattern};
 use rtgw_config::expression::Expression;
 use rtgw_config::pattern::Pattern;
@@ -71,7 +72,7 @@ impl Source {
             index: 3,
             name: "jobs".to_owned(),
             subscriptions,
-            address: Address::new(&RedisAddress { url: redis.url(), password }).unwrap(),
+            address: Address::new(&RedisAddress { url: redis.url(), password, ca: None }).unwrap(),
             mapping,
             concerned: Arc::new(|| GapScope::Rules([RuleIx(1)].into())),
             missed: false,

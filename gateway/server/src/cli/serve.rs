@@ -100,8 +100,8 @@ fn opened(files: Vec<PathBuf>, name: Option<String>) -> Result<(Checked, Source)
 
 /// The URL of `--redis`; what is wrong with it is a wrong command line.
 fn redis(url: &str) -> Result<RedisAddress, Failure> {
-    let address = RedisAddress { url: url.to_owned(), password: None };
-    match crate::sources::Address::new(&address) {
+    let address = RedisAddress { url: url.to_owned(), password: None, ca: None };
+    match crate::redis_link::Address::new(&address) {
         Ok(_) => Ok(address),
         Err(error) => Err(Failure::Refused(format!("error: --redis: {error}"))),
     }

@@ -16,12 +16,13 @@ use hyper_util::client::legacy::connect::{Connected, Connection};
 use hyper_util::rt::TokioIo;
 use rtgw_config::url::may_reach;
 use rustls::pki_types::ServerName;
-use rustls::{ClientConfig, RootCertStore};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio::sync::OnceCell;
 use tokio_rustls::TlsConnector;
 use tower_service::Service;
+
+use crate::trust::{self, TrustError};
 
 /// For each address of a name, and for TLS.
 const PATIENCE: Duration = Duration::from_secs(2);
@@ -39,14 +40,10 @@ pub(super) enum ConnectError {
     Forbidden,
     #[error("{0}")]
     Connect(io::Error),
-    #[error(
-        "the system has no certificates to trust: install ca-certificates, or name a file in SSL_CERT_FILE"
-    )]
-    NoRoots,
+    #[error("{0}")]
+    Trust(#[from] TrustError),
     #[error("TLS: {0}")]
     Tls(io::Error),
-    #[error("TLS: {0}")]
-    Config(#[from] rustls::Error),
 }
 
 type Resolved = Pin<Box<dyn Future<Output = io::Result<Vec<IpAddr>>> + Send>>;
@@ -67,8 +64,8 @@ impl Default for Connector {
 #[cfg(test)]
 impl Connector {
     /// Asks `resolve` instead of the system, and trusts `roots` alone.
-    pub(super) fn of(resolve: fn(String) -> Resolved, roots: RootCertStore) -> Self {
-        let tls = OnceCell::new_with(Some(TlsConnector::from(Arc::new(client(roots).unwrap()))));
+    pub(super) fn of(resolve: fn(String) -> Resolved, roots: rustls::RootCertStore) -> Self {
+        let tls = OnceCell::new_with(Some(TlsConnector::from(trust::client(roots).unwrap())));
         Self { tls: Arc::new(tls), resolve }
     }
 }
@@ -103,7 +100,7 @@ impl Connector {
         if !secure {
             return Ok(Stream::new(stream));
         }
-        let tls = self.tls.get_or_try_init(trusting_the_system).await?;
+        let tls = self.tls.get_or_try_init(async || trust::system().await.map(TlsConnector::from)).await?;
         let name = ServerName::try_from(host.to_owned()).map_err(|_| ConnectError::NoHost)?;
         let stream = in_time(tls.connect(name, stream)).await.map_err(ConnectError::Tls)?;
         Ok(Stream::new(stream))
@@ -131,25 +128,6 @@ impl Connector {
 
 async fn in_time<T>(work: impl Future<Output = io::Result<T>>) -> io::Result<T> {
     tokio::time::timeout(PATIENCE, work).await.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
-}
-
-async fn trusting_the_system() -> Result<TlsConnector, ConnectError> {
-    // Some hundred files are read.
-    let read = tokio::task::spawn_blocking(rustls_native_certs::load_native_certs);
-    let found = read.await.map_err(|error| ConnectError::Tls(io::Error::other(error)))?;
-    let mut roots = RootCertStore::empty();
-    let (trusted, odd) = roots.add_parsable_certificates(found.certs);
-    if trusted == 0 {
-        return Err(ConnectError::NoRoots);
-    }
-    tracing::debug!(trusted, odd, "certificates of the system are read");
-    Ok(TlsConnector::from(Arc::new(client(roots)?)))
-}
-
-fn client(roots: RootCertStore) -> Result<ClientConfig, rustls::Error> {
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let versions = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions()?;
-    Ok(versions.with_root_certificates(roots).with_no_client_auth())
 }
 
 trait Bytes: AsyncRead + AsyncWrite + Send + Unpin {}

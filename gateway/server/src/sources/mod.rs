@@ -1,7 +1,5 @@
 //! Sources: ways in that every pod hears by itself, past the broker. A source is handed its [`SourceSink`] by the wiring.
 
-mod address;
-mod backoff;
 mod concern;
 mod glob;
 mod queue;
@@ -11,7 +9,6 @@ mod subscriptions;
 
 use std::sync::Arc;
 
-pub use address::{Address, AddressError, choose};
 pub use concern::{concerned, reached};
 pub use redis_pubsub::RedisPubSub;
 use rtgw_config::checked::PublishRule;

@@ -8,23 +8,20 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
-use redis::aio::MultiplexedConnection;
-use redis::{AsyncConnectionConfig, Client, PushInfo, PushKind, RedisError, Value};
+use redis::{PushInfo, PushKind, Value};
 use rtgw_model::Timestamp;
-use tokio::sync::Notify;
 use tokio::time::{Instant, sleep, timeout};
 
-use super::address::Address;
-use super::backoff::Backoff;
 use super::queue::{Item, Message, Queue, Session};
 use super::status::SourceStatus;
 use super::subscriptions::Subscriptions;
 use super::{Concerned, Mapping, SourceSink};
 use crate::expressions::{DropReason, Mapped, Origin, SourceMessage};
+use crate::redis_link::{Address, Backoff, Connection, Quiet, Trouble, dial};
 
 /// Largest message.
 const MESSAGE_BYTES: usize = 1024 * 1024;
-/// How long connecting, subscribing and each question may take.
+/// How long each question may take.
 const PATIENCE: Duration = Duration::from_secs(2);
 /// How often the connection is asked whether it lives.
 const HEALTH_INTERVAL: Duration = Duration::from_secs(1);
@@ -34,8 +31,6 @@ const SETTLED: Duration = Duration::from_secs(5);
 const BATCH: usize = 64;
 /// Mapping gives other tasks their turn after so long: the connection's reader may wait on the same thread.
 const TURN: Duration = Duration::from_millis(1);
-/// Between two log lines of the same trouble.
-const QUIET: Duration = Duration::from_secs(30);
 
 /// A Redis Pub/Sub source of one pod (`ingest: EveryPod`).
 pub struct RedisPubSub {
@@ -57,54 +52,6 @@ pub struct RedisPubSub {
     pub sink: Arc<dyn SourceSink>,
     /// How it is doing; shared with readiness and metrics.
     pub status: Arc<SourceStatus>,
-}
-
-/// Why there is no connection, or no longer.
-#[derive(Debug, thiserror::Error)]
-enum Trouble {
-    #[error("{0}")]
-    Redis(#[from] RedisError),
-    #[error("the connection was closed")]
-    Closed,
-    #[error("no answer within {PATIENCE:?}")]
-    Silent,
-}
-
-impl Trouble {
-    /// The label of metrics.
-    fn reason(&self) -> &'static str {
-        match self {
-            Self::Closed => "disconnected",
-            Self::Silent => "timeout",
-            Self::Redis(error) => match error.code() {
-                Some("NOAUTH" | "WRONGPASS") => "auth",
-                Some("NOPERM") => "permission",
-                Some("LOADING") => "loading",
-                _ if error.kind() == redis::ErrorKind::AuthenticationFailed => "auth",
-                _ if error.kind() == redis::ErrorKind::RESP3NotSupported => "too_old",
-                _ if error.is_timeout() => "timeout",
-                _ if error.is_io_error() => "connect",
-                _ => "protocol",
-            },
-        }
-    }
-
-    /// What to do about it.
-    fn advice(&self) -> &'static str {
-        match self.reason() {
-            "auth" => "check the password that `passwordRef` names",
-            "permission" => "let this user of Redis subscribe to the source's channels",
-            "too_old" => "use Redis 6 or newer",
-            "loading" => "Redis reads its data; waiting",
-            _ => "trying again",
-        }
-    }
-}
-
-/// A subscribed connection.
-struct Connected {
-    connection: MultiplexedConnection,
-    closed: Arc<Notify>,
 }
 
 impl RedisPubSub {
@@ -142,58 +89,44 @@ impl RedisPubSub {
                 tracing::warn!(source = self.name, redis = %self.address, error = %trouble, reason = trouble.reason(),
                     "the source hears nothing: {}", trouble.advice());
             }
-            sleep(backoff.next()).await;
+            sleep(backoff.delay()).await;
         }
     }
 
     /// Connects and subscribes to everything. With `missed`, the gap is told as soon as all subscriptions hold.
-    async fn connect(&self, queue: &Arc<Queue>, missed: bool) -> Result<Connected, Trouble> {
-        let closed = Arc::new(Notify::new());
+    async fn connect(&self, queue: &Arc<Queue>, missed: bool) -> Result<Connection, Trouble> {
         let session = queue.open_session();
-        let config = AsyncConnectionConfig::new()
-            .set_connection_timeout(Some(PATIENCE))
-            .set_response_timeout(Some(PATIENCE))
-            .set_push_sender({
-                let (queue, closed, status) =
-                    (Arc::clone(queue), Arc::clone(&closed), Arc::clone(&self.status));
-                let name = self.name.clone();
-                move |push: PushInfo| {
-                    match push.kind {
-                        PushKind::Disconnection => closed.notify_one(),
-                        _ => receive(&name, &queue, &status, session, push),
-                    }
-                    Ok::<_, redis::aio::SendError>(())
-                }
-            });
-        let client = Client::open(self.address.info().clone())?;
-        let mut connection = client.get_multiplexed_async_connection_with_config(&config).await?;
+        let (to, status, name) = (Arc::clone(queue), Arc::clone(&self.status), self.name.clone());
+        let connection = dial(&self.address, move |push| receive(&name, &to, &status, session, push)).await?;
+        let mut commands = connection.commands();
         if missed {
             queue.hold_gap();
         }
         if !self.subscriptions.channels().is_empty() {
-            connection.subscribe(self.subscriptions.channels()).await?;
+            commands.subscribe(self.subscriptions.channels()).await?;
         }
         let globs = self.subscriptions.globs();
         if !globs.is_empty() {
-            connection.psubscribe(globs).await?;
+            commands.psubscribe(globs).await?;
         }
         queue.release();
-        Ok(Connected { connection, closed })
+        Ok(connection)
     }
 
     /// Waits for the end of a connection. A frozen Redis keeps its sockets open, so it is asked for a sign of life; messages that
     /// still come are one too.
-    async fn watch(&self, mut connected: Connected) -> Trouble {
+    async fn watch(&self, connection: Connection) -> Trouble {
+        let mut commands = connection.commands();
         loop {
             tokio::select! {
-                () = connected.closed.notified() => return Trouble::Closed,
+                () = connection.closed() => return Trouble::Closed,
                 () = sleep(HEALTH_INTERVAL) => {}
             }
             let before = self.status.received();
             let ping = redis::cmd("PING");
             let answer = tokio::select! {
-                () = connected.closed.notified() => return Trouble::Closed,
-                answer = timeout(PATIENCE, ping.query_async::<Value>(&mut connected.connection)) => answer,
+                () = connection.closed() => return Trouble::Closed,
+                answer = timeout(PATIENCE, ping.query_async::<Value>(&mut commands)) => answer,
             };
             match answer {
                 Ok(Ok(_)) => {}
@@ -295,26 +228,4 @@ fn message(push: PushInfo) -> Option<Message> {
 fn now() -> Timestamp {
     let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
     Timestamp(i64::try_from(since.as_millis()).unwrap_or(i64::MAX))
-}
-
-/// Keeps trouble that repeats itself out of the log.
-#[derive(Default)]
-struct Quiet {
-    last: Option<(&'static str, Instant)>,
-}
-
-impl Quiet {
-    /// True when `reason` is news, or the last line about it is long ago.
-    fn speaks(&mut self, reason: &'static str) -> bool {
-        let now = Instant::now();
-        let news = self.last.is_none_or(|(last, at)| last != reason || now.duration_since(at) >= QUIET);
-        if news {
-            self.last = Some((reason, now));
-        }
-        news
-    }
-
-    fn end(&mut self) {
-        self.last = None;
-    }
 }

@@ -14,11 +14,10 @@ use tokio_util::task::TaskTracker;
 
 use crate::intake::Intake;
 use crate::readiness::Readiness;
+use crate::redis_link::{Address, AddressError, choose};
 use crate::rulebook::Rulebook;
 use crate::running::Running;
-use crate::sources::{
-    Address, AddressError, RedisPubSub, SourceStatuses, Subscriptions, choose, concerned, mapping,
-};
+use crate::sources::{RedisPubSub, SourceStatuses, Subscriptions, concerned, mapping};
 
 /// The running sources and what they are made of.
 pub(super) struct Sources {

@@ -10,13 +10,22 @@ use super::{eventually, free_port};
 pub struct Redis {
     process: Option<Process>,
     address: SocketAddr,
+    arguments: Vec<String>,
 }
 
 impl Redis {
     /// Starts an empty server.
     #[track_caller]
     pub fn start() -> Self {
-        let mut redis = Self { process: None, address: SocketAddr::from((Ipv4Addr::LOCALHOST, free_port())) };
+        Self::start_with(&[])
+    }
+
+    /// Starts a server with more arguments, which it keeps when it is restarted.
+    #[track_caller]
+    pub fn start_with(arguments: &[&str]) -> Self {
+        let address = SocketAddr::from((Ipv4Addr::LOCALHOST, free_port()));
+        let arguments = arguments.iter().map(ToString::to_string).collect();
+        let mut redis = Self { process: None, address, arguments };
         redis.restart();
         redis
     }
@@ -51,13 +60,14 @@ impl Redis {
         self.process.as_ref().expect("redis runs").signal(name);
     }
 
-    /// Starts it again on the same port, empty.
+    /// Starts it again on the same port, empty unless its arguments say otherwise.
     #[track_caller]
     pub fn restart(&mut self) {
         self.kill();
         let mut command = Command::new("redis-server");
         command.args(["--port", &self.address.port().to_string(), "--bind", "127.0.0.1"]);
         command.args(["--save", "", "--appendonly", "no", "--daemonize", "no"]);
+        command.args(&self.arguments);
         self.process = Some(Process::start(&mut command));
         eventually("redis listens", || TcpStream::connect(self.address).ok());
         assert_eq!(self.cli(&["PING"]), "PONG");

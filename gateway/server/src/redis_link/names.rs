@@ -1,0 +1,80 @@
+//! How keys and channels of ours are called in Redis: `rtgw:NAMESPACE/NAME:KIND:{TAG}`.
+//!
+//! TAG stands in braces because a Redis Cluster keeps names with the same one together. It is the gateway's channel where the name
+//! belongs to one (channel names have no braces), else a word of the kind's own.
+
+use std::sync::Arc;
+
+/// What a name is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// Hash of a broker shard, by its number: the epoch of its ids and the last of them.
+    Ids,
+    /// Hash of a channel with history: its epoch and the last offset.
+    Position,
+    /// Stream of a channel with history: its latest publications by their offsets.
+    History,
+    /// Hash of a channel that keeps the latest value of each key.
+    Latest,
+    /// What was published under an idempotency key, by the digest.
+    Once,
+    /// Pub/Sub channel of a channel's publications.
+    Topic,
+    /// Pub/Sub channel of one pod: probes and positions, in the order of the publications around them.
+    Pod,
+}
+
+impl Kind {
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::Ids => "ids",
+            Self::Position => "position",
+            Self::History => "history",
+            Self::Latest => "latest",
+            Self::Once => "once",
+            Self::Topic => "topic",
+            Self::Pod => "pod",
+        }
+    }
+}
+
+/// The names of one gateway; cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Names {
+    prefix: Arc<str>,
+}
+
+impl Names {
+    /// Of the gateway `name` in `namespace`.
+    pub fn new(namespace: &str, name: &str) -> Self {
+        Self { prefix: format!("rtgw:{namespace}/{name}:").into() }
+    }
+
+    /// The name of `kind` for `tag`.
+    pub fn of(&self, kind: Kind, tag: &str) -> String {
+        let Self { prefix } = self;
+        let kind = kind.as_str();
+        format!("{prefix}{kind}:{{{tag}}}")
+    }
+
+    /// The tag of a name of `kind`.
+    pub fn tag<'a>(&self, kind: Kind, name: &'a str) -> Option<&'a str> {
+        let rest = name.strip_prefix(&*self.prefix)?.strip_prefix(kind.as_str())?;
+        rest.strip_prefix(":{")?.strip_suffix('}')
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_those_of_the_documentation() {
+        let names = Names::new("default", "chat");
+        let name = names.of(Kind::Topic, "room:7");
+        assert_eq!(name, "rtgw:default/chat:topic:{room:7}");
+        assert_eq!(names.tag(Kind::Topic, &name), Some("room:7"));
+        assert_eq!(names.tag(Kind::Pod, &name), None);
+        assert_eq!(Names::new("default", "chats").tag(Kind::Topic, &name), None);
+    }
+}
