@@ -44,13 +44,13 @@ pub struct Latest {
     rules: Box<[RuleIx]>,
     /// The events that commands ask for; `None` where one computes it.
     events: Option<Box<[Box<str>]>>,
-    /// The tags that commands ask for.
-    tags: Box<[Box<str>]>,
     state: Arc<Mutex<State>>,
 }
 
 #[derive(Default)]
 struct State {
+    /// The tags that commands ask for, sorted.
+    tags: Box<[Box<str>]>,
     channels: HashMap<ChannelName, Kept>,
     /// Channels by their last update.
     order: BTreeMap<u64, ChannelName>,
@@ -69,7 +69,7 @@ struct Kept {
 
 struct Entry {
     event: Box<str>,
-    /// By the tags that commands ask for.
+    /// The values of [`State::tags`]; `None` also where nobody asked for the tag when it was published.
     tags: Box<[Option<Box<str>>]>,
     /// The update that brought it.
     updated: u64,
@@ -83,8 +83,7 @@ impl Latest {
         Self::renewed(config, find_rule, &|place| Some(place), None)
     }
 
-    /// The same, which goes on with what `before` remembers unless commands ask for other tags. `number` gives the number of the rule at
-    /// a place of the configuration.
+    /// The same, which goes on with what `before` remembers. `number` gives the number of the rule at a place of the configuration.
     pub fn renewed(
         config: &Checked,
         find_rule: FindRule,
@@ -109,15 +108,12 @@ impl Latest {
         rules.dedup();
         tags.sort_unstable();
         tags.dedup();
-        let tags: Box<[Box<str>]> = tags.into();
-        let state = before.filter(|before| before.tags == tags).map(|before| Arc::clone(&before.state));
-        (!rules.is_empty()).then(|| Self {
-            find_rule,
-            rules: rules.into(),
-            events: events.map(Into::into),
-            tags,
-            state: state.unwrap_or_default(),
-        })
+        if rules.is_empty() {
+            return None;
+        }
+        let state = before.map(|before| Arc::clone(&before.state)).unwrap_or_default();
+        state.lock().ask_for(tags.into());
+        Some(Self { find_rule, rules: rules.into(), events: events.map(Into::into), state })
     }
 
     /// Remembers `publication` if a command may ask for it.
@@ -143,10 +139,11 @@ impl Latest {
             timestamp: publication.timestamp,
             priority: publication.priority.clone(),
         };
+        let mut state = self.state.lock();
         let tags: Box<[Option<Box<str>>]> =
-            self.tags.iter().map(|tag| publication.tag(tag).map(Into::into)).collect();
+            state.tags.iter().map(|tag| publication.tag(tag).map(Into::into)).collect();
         for channel in channels {
-            self.state.lock().note(channel, event, &tags, remembered.clone(), now);
+            state.note(channel, event, &tags, remembered.clone(), now);
         }
     }
 
@@ -162,7 +159,7 @@ impl Latest {
         state.forget_idle(now);
         let fits = |entry: &&Entry| {
             let has = |(name, value): &(&str, Box<str>)| {
-                let at = self.tags.iter().position(|tag| **tag == **name);
+                let at = state.tags.iter().position(|tag| **tag == **name);
                 at.and_then(|at| entry.tags.get(at)?.as_ref()) == Some(value)
             };
             *entry.event == *event && tags.iter().all(has)
@@ -173,6 +170,32 @@ impl Latest {
 }
 
 impl State {
+    /// Remembers by these tags from now on: what is remembered already keeps those of them that it has.
+    fn ask_for(&mut self, tags: Box<[Box<str>]>) {
+        if self.tags == tags {
+            return;
+        }
+        let places: Box<[Option<usize>]> =
+            tags.iter().map(|tag| self.tags.iter().position(|known| known == tag)).collect();
+        for kept in self.channels.values_mut() {
+            let mut entries = std::mem::take(&mut kept.entries);
+            entries.sort_unstable_by_key(|entry| std::cmp::Reverse(entry.updated));
+            for mut entry in entries {
+                let named = named(&entry.tags);
+                entry.tags = places.iter().map(|place| entry.tags.get((*place)?)?.clone()).collect();
+                self.bytes -= entry.bytes;
+                // Of those that differ in nothing that is still asked for, the newest counts.
+                let same = |other: &Entry| other.event == entry.event && other.tags == entry.tags;
+                if !kept.entries.iter().any(same) {
+                    entry.bytes = entry.bytes - named + self::named(&entry.tags);
+                    self.bytes += entry.bytes;
+                    kept.entries.push(entry);
+                }
+            }
+        }
+        self.tags = tags;
+    }
+
     fn note(
         &mut self,
         channel: &ChannelName,
@@ -195,8 +218,7 @@ impl State {
         if let Some(at) = replaced {
             self.bytes -= kept.entries.swap_remove(at).bytes;
         }
-        let named: usize = tags.iter().flatten().map(|tag| tag.len()).sum();
-        let bytes = OVERHEAD + channel.as_str().len() + event.len() + named + remembered.data.len();
+        let bytes = OVERHEAD + channel.as_str().len() + event.len() + named(tags) + remembered.data.len();
         self.bytes += bytes;
         kept.entries.push(Entry { event: event.into(), tags: tags.into(), updated, bytes, remembered });
         while self.channels.len() > CHANNELS || self.bytes > BYTES {
@@ -226,6 +248,11 @@ impl State {
             self.channels.shrink_to(room);
         }
     }
+}
+
+/// Bytes of the values of tags.
+fn named(tags: &[Option<Box<str>>]) -> usize {
+    tags.iter().flatten().map(|tag| tag.len()).sum()
 }
 
 #[cfg(test)]

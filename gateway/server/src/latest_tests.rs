@@ -131,3 +131,37 @@ fn a_silent_channel_is_forgotten() {
     latest.note(&metrics("a", Some("cpu"), "3"), Millis(IDLE_MS + 2));
     assert_eq!(found(&latest, "metrics:a", None, IDLE_MS + 2).as_deref(), Some("3"));
 }
+
+#[test]
+fn what_was_heard_outlives_a_change_of_the_tags_that_are_asked_for() {
+    let before = latest(SPEC).unwrap();
+    for (kind, data) in [(Some("cpu"), "1"), (Some("memory"), "2"), (None, "3"), (Some("cpu"), "4")] {
+        before.note(&metrics("a", kind, data), Millis(0));
+    }
+    let renewed = |before: &Latest, tags: &str| {
+        let config = checked(&SPEC.replace("metric_type: data.metric_type", tags));
+        let rules = Arc::new(CompiledRules::new(&config));
+        Latest::renewed(&config, Arc::new(move |name| rules.rule_of(name)), &Some, Some(before)).unwrap()
+    };
+    let counted = |latest: &Latest| {
+        let state = latest.state.lock();
+        let entries = || state.channels.values().flat_map(|kept| &kept.entries);
+        assert_eq!(state.bytes, entries().map(|entry| entry.bytes).sum::<usize>());
+        entries().count()
+    };
+    let more = renewed(&before, "a_first: data.x, metric_type: data.metric_type, z_last: data.z");
+    assert_eq!(counted(&more), 3);
+    for (kind, data) in [(Some("cpu"), "4"), (Some("memory"), "2"), (None, "4")] {
+        assert_eq!(found(&more, "metrics:a", kind, 0).as_deref(), Some(data));
+    }
+    let asked = [("a_first", "".into()), ("metric_type", "cpu".into())];
+    let channel = ChannelName::parse("metrics:a").unwrap();
+    assert_eq!(more.find(&channel, "metrics_update", &asked, Millis(0)), None, "nobody knows of that tag");
+    // Who still notes by the configuration of before, for a moment, notes into the same memory.
+    before.note(&metrics("a", Some("cpu"), "5"), Millis(0));
+    assert_eq!(found(&more, "metrics:a", Some("cpu"), 0).as_deref(), Some("5"));
+    let none = renewed(&more, "");
+    assert_eq!((counted(&none), found(&none, "metrics:a", None, 0).as_deref()), (1, Some("5")));
+    none.note(&metrics("a", Some("disk"), "6"), Millis(0));
+    assert_eq!((counted(&none), found(&none, "metrics:a", None, 0).as_deref()), (1, Some("6")));
+}

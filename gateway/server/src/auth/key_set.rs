@@ -57,14 +57,22 @@ pub(super) struct KeySet {
     waiting: Semaphore,
 }
 
-#[derive(Default)]
 struct State {
     keys: Option<Arc<PublishedKeys>>,
     /// Until when the keys count.
     good_until: Option<Instant>,
     /// When a fetch last began.
     tried: Option<Instant>,
+    /// When the next fetch is due; `None`: at once.
+    due: Option<Instant>,
+    /// How long to wait after the next failure.
+    retry: Duration,
     fetching: bool,
+}
+
+impl State {
+    const NEW: Self =
+        Self { keys: None, good_until: None, tried: None, due: None, retry: FIRST_RETRY, fetching: false };
 }
 
 impl fmt::Debug for KeySet {
@@ -91,7 +99,7 @@ impl KeySet {
             settings: jwks.clone(),
             keeper: tokio::sync::Mutex::default(),
             fetch,
-            state: RwLock::default(),
+            state: RwLock::new(State::NEW),
             wanted: Notify::new(),
             rounds: watch::Sender::new(0),
             waiting: Semaphore::new(WAITING),
@@ -103,44 +111,41 @@ impl KeySet {
         *self.issuer == *issuer && self.settings == *jwks && *self.algorithms == *algorithms
     }
 
-    /// Fetches until `stop`. Of several that keep the same keys one fetches, and the next goes on when that has stopped.
+    /// Fetches until `stop`. Of several that keep the same keys one fetches; when that has stopped the next goes on when a fetch is due,
+    /// so that reloads make no fetches of their own.
     pub(super) async fn keep(&self, stop: &CancellationToken) {
         let keeping = async {
             let _keeper = self.keeper.lock().await;
+            // The one before may have been stopped in the middle of it.
+            self.state.write().fetching = false;
             self.keep_fetching().await;
         };
         let _stopped = stop.run_until_cancelled(keeping).await;
     }
 
     async fn keep_fetching(&self) {
-        let mut retry = FIRST_RETRY;
         loop {
-            let pause = if self.fetch_once().await {
-                retry = FIRST_RETRY;
-                // Pods that started together do not ask together for ever.
-                self.settings.refresh.mul_f64(0.9 + 0.1 * fastrand::f64())
-            } else {
-                let pause = retry.min(self.settings.refresh);
-                retry = (retry * 2).min(ON_DEMAND);
-                pause
-            };
             let now = Instant::now();
+            let due = self.state.read().due.unwrap_or(now);
             let on_demand = async {
                 self.wanted.notified().await;
                 tokio::time::sleep_until(now.max(self.next_on_demand())).await;
             };
             tokio::select! {
-                () = tokio::time::sleep(pause) => {}
+                () = tokio::time::sleep_until(due) => {}
                 () = on_demand => {}
             }
+            self.fetch_once().await;
         }
     }
 
-    /// Whether there are new keys.
-    async fn fetch_once(&self) -> bool {
+    async fn fetch_once(&self) {
         {
             let mut state = self.state.write();
-            state.tried = Some(Instant::now());
+            let now = Instant::now();
+            state.tried = Some(now);
+            // For whoever goes on where this one is stopped.
+            state.due = Some(now + FIRST_RETRY);
             state.fetching = true;
         }
         let read = (self.fetch)()
@@ -150,25 +155,29 @@ impl KeySet {
         let mut state = self.state.write();
         state.fetching = false;
         let (issuer, now) = (&*self.issuer, Instant::now());
-        let good = match read {
+        let pause = match read {
             Ok(keys) => {
                 if state.keys.as_deref() != Some(&keys) {
                     tracing::info!(issuer, keys = keys.len(), "keys of an issuer are fetched");
                 }
                 state.keys = Some(Arc::new(keys));
                 state.good_until = Some(now + self.settings.refresh + self.settings.stale_for);
-                true
+                state.retry = FIRST_RETRY;
+                // Pods that started together do not ask together for ever.
+                self.settings.refresh.mul_f64(0.9 + 0.1 * fastrand::f64())
             }
             Err(error) => {
                 let left = state.good_until.map(|until| until.saturating_duration_since(now).as_secs());
                 tracing::warn!(issuer, %error, old_keys_for_seconds = left, "keys of an issuer cannot be fetched");
-                false
+                let pause = state.retry.min(self.settings.refresh);
+                state.retry = (state.retry * 2).min(ON_DEMAND);
+                pause
             }
         };
+        state.due = Some(now + pause);
         drop(state);
         // What asked for a key before has its answer now.
         self.rounds.send_modify(|rounds| *rounds += 1);
-        good
     }
 
     fn next_on_demand(&self) -> Instant {

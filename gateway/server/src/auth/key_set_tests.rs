@@ -233,6 +233,45 @@ async fn of_two_loops_over_the_same_keys_one_fetches() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_loop_that_takes_over_fetches_when_it_is_due() {
+    let source = Source { takes: Duration::from_millis(50), ..Source::default() };
+    source.say(&["a"]);
+    let keys = source.keys();
+    let mut stop = keep(&keys);
+    pass(1).await;
+    for _ in 0..100 {
+        stop.cancel();
+        stop = keep(&keys);
+        pass(2).await;
+    }
+    assert_eq!((ask(&keys, "a").await, source.fetches()), (found(), 1), "201 of 300 seconds have passed");
+    pass(100).await;
+    assert_eq!(source.fetches(), 2, "the refresh is not put off");
+    // Stopped in the middle of a fetch: the next tries it again, and a token that waits for it is answered.
+    let middle = source.fetches();
+    while source.fetches() == middle {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    stop.cancel();
+    source.say(&["a", "b"]);
+    let _stop = keep(&keys);
+    assert_eq!(ask(&keys, "b").await, found());
+    // While the address does not answer, taking over makes no more attempts than one loop would.
+    source.fail();
+    let mut stop = keep(&keys);
+    _stop.cancel();
+    pass(400).await;
+    let failed = source.fetches();
+    for _ in 0..100 {
+        stop.cancel();
+        stop = keep(&keys);
+        pass(1).await;
+    }
+    assert!(source.fetches() - failed <= 6, "{failed} {}", source.fetches());
+    assert_eq!(ask(&keys, "a").await, found());
+}
+
+#[tokio::test(start_paused = true)]
 async fn stale_keys_count_for_a_while() {
     let source = Source::default();
     source.say(&["a"]);

@@ -52,12 +52,13 @@ impl Sources {
         addresses.try_for_each(|address| Address::new(address).map(drop))
     }
 
-    /// Has the sources of `config` run: those that run as they should go on. One without a Redis to read is named in a warning and
+    /// Has the sources of `config` run: those that run as they should go on, and one that begins `late`, while clients are there, tells
+    /// them that they may have missed something: it may bring what one of another name brought until now. One without a Redis to read is named in a warning and
     /// refuses nothing: the rest of the gateway works without it.
     ///
     /// # Errors
     /// Those of [`Self::check`]; the sources before it run.
-    pub(super) fn apply(&self, config: &Checked) -> Result<(), AddressError> {
+    pub(super) fn apply(&self, config: &Checked, late: bool) -> Result<(), AddressError> {
         let mut started = self.started.lock();
         let kept = |name: &String| config.sources.iter().any(|source| source.name == *name);
         let gone: Vec<String> = started.keys().filter(|name| !kept(name)).cloned().collect();
@@ -87,7 +88,7 @@ impl Sources {
                     "the source is restarted, because its configuration has changed"
                 );
             }
-            let (stop, task) = self.start(source, address, before)?;
+            let (stop, task) = self.start(source, address, before, late)?;
             started.insert(name.clone(), Started { source: written, address: address.clone(), stop, task });
         }
         Ok(())
@@ -108,6 +109,7 @@ impl Sources {
         source: &Source,
         address: &RedisAddress,
         before: Option<Started>,
+        late: bool,
     ) -> Result<(CancellationToken, JoinHandle<()>), AddressError> {
         let SourceKind::RedisPubSub { channels, patterns, .. } = &source.kind;
         let (index, status) = self.statuses.of(&source.name);
@@ -119,7 +121,7 @@ impl Sources {
             address: Address::new(address)?,
             mapping: mapping(&source.publish, Arc::new(move |name| rules.rule_of(name))),
             concerned: self.concerned(&source.name),
-            missed: before.is_some(),
+            missed: late,
             sink: Arc::clone(&self.intake) as _,
             status: Arc::clone(&status),
         };
@@ -146,11 +148,12 @@ impl Sources {
             let Some(source) = current.config.sources.iter().find(|source| source.name == name) else {
                 return GapScope::All;
             };
-            let rules = rules.load();
-            match concerned(&source.publish, &current.config.channels) {
-                // Places in the configuration.
+            let channels = &current.config.channels;
+            match concerned(&source.publish, channels) {
+                // Places in this configuration, which may be older than the rules of the moment: their patterns have lasting numbers.
                 GapScope::Rules(places) => {
-                    let number = |place: &RuleIx| rules.number(usize::from(place.0));
+                    let pattern = |place: &RuleIx| Some(channels.get(usize::from(place.0))?.pattern.source());
+                    let number = |place: &RuleIx| Some(rules.numbers().rule(pattern(place)?));
                     GapScope::Rules(places.iter().filter_map(number).collect())
                 }
                 other => other,

@@ -1,91 +1,30 @@
 //! A gateway whose files change while it serves.
-#![allow(clippy::unwrap_used, clippy::panic)]
+#![allow(clippy::unwrap_used, clippy::panic, clippy::expect_used, unreachable_pub)]
 
+mod auth;
+mod commands;
+mod limits;
+mod sources;
+mod stage;
+#[path = "../support/mod.rs"]
 mod support;
 
 use std::fs;
 use std::net::SocketAddr;
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use futures_util::future::join_all;
-use serde_json::{Value, json};
+use serde_json::json;
+use stage::{ISSUER, KEY, Manifest, manifest, publish, reloaded, reloads, revision, token, with_keys};
 use support::gateway::Gateway;
 use support::socket::Socket;
 use support::{eventually, http};
 
 /// How often files are looked at, and how long they have to rest.
 const NOTICED: Duration = Duration::from_millis(600);
-const KEY: &str = "0123456789abcdef0123456789abcdef";
-
-/// A manifest in a folder of its own.
-struct Manifest(PathBuf);
-
-impl Manifest {
-    fn new(name: &str, content: &str) -> Self {
-        let folder = std::env::temp_dir().join(format!("rtgw-reload-{name}-{}", std::process::id()));
-        fs::create_dir_all(&folder).unwrap();
-        let manifest = Self(folder.join("gateway.yaml"));
-        manifest.write(content);
-        manifest
-    }
-
-    /// Replaces the content as an editor does.
-    fn write(&self, content: &str) {
-        let beside = self.0.with_extension("new");
-        fs::write(&beside, content).unwrap();
-        fs::rename(beside, &self.0).unwrap();
-    }
-
-    fn serve(&self, arguments: &[&str]) -> Gateway {
-        Gateway::serve(&self.0, arguments)
-    }
-}
-
-impl Drop for Manifest {
-    fn drop(&mut self) {
-        drop(fs::remove_dir_all(self.0.parent().unwrap()));
-    }
-}
-
-/// A manifest with the lines of a `spec` and the Secret `auth`.
-fn manifest(spec: &str) -> String {
-    with_keys(spec, &[("jwt", KEY)])
-}
-
-fn with_keys(spec: &str, keys: &[(&str, &str)]) -> String {
-    let spec: String = spec.lines().map(|line| format!("  {line}\n")).collect();
-    let keys: String = keys.iter().map(|(key, value)| format!("  {key}: {value}\n")).collect();
-    format!(
-        "apiVersion: realtime-gateway.dev/v1alpha1\nkind: RealtimeGateway\nmetadata: {{name: test}}\nspec:\n{spec}---\n\
-         apiVersion: v1\nkind: Secret\nmetadata: {{name: auth}}\nstringData:\n{keys}"
-    )
-}
-
-fn token(key: &str, claims: Value) -> String {
-    let mut claims = claims;
-    let now = std::time::UNIX_EPOCH.elapsed().unwrap().as_secs();
-    claims["exp"] = json!(now + 600);
-    let key = jsonwebtoken::EncodingKey::from_secret(key.as_bytes());
-    jsonwebtoken::encode(&jsonwebtoken::Header::default(), &claims, &key).unwrap()
-}
-
-fn reloads(gateway: &Gateway, result: &str) -> u64 {
-    gateway.metric("rtgw_config_reloads_total", &format!("result=\"{result}\"")) as u64
-}
-
-fn revision(gateway: &Gateway) -> String {
-    http::get(gateway.admin, "/v1/info").json()["revision"].as_str().unwrap().to_owned()
-}
-
-/// Waits for the reload after `before` ones.
-#[track_caller]
-fn reloaded(gateway: &Gateway, before: u64) {
-    eventually("the configuration is reloaded", || (reloads(gateway, "accepted") > before).then_some(()));
-}
 
 /// Publishes 0, 1, 2 and so on until it is told to end.
 struct Publisher {
@@ -115,14 +54,6 @@ impl Publisher {
         self.thread.join().unwrap()
     }
 }
-
-fn publish(admin: SocketAddr, channel: &str, number: u64) {
-    let body = json!({"channel": channel, "event": "n", "data": number});
-    assert_eq!(http::post(admin, "/v1/publish", &body).status, 200);
-}
-
-const ISSUER: &str =
-    "auth:\n  issuers: [{name: app, algorithms: [HS256], secretRef: {name: auth, key: jwt}}]\n";
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_tightened_rule_takes_effect_within_a_second_and_nobody_else_notices() {
