@@ -241,6 +241,28 @@ pub struct Channel {
     pub filters: BTreeMap<String, String>,
     /// What happens to publications on their way.
     pub delivery: Delivery,
+    /// What is kept of them; absent: nothing.
+    pub history: Option<History>,
+}
+
+/// What is kept of a channel's publications.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct History {
+    /// Every publication, or the newest of each key.
+    pub mode: HistoryMode,
+    /// Most publications of a channel, 1 to 10,000.
+    pub size: u32,
+    /// How long a channel's history lives after its last publication; 1 s to 7 days.
+    pub ttl: Duration,
+}
+
+/// Ways to keep publications.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum HistoryMode {
+    /// The last ones in their order.
+    Stream,
+    /// The newest of each key: the event and the tags of filters and of `conflate`.
+    Cache,
 }
 
 /// What happens to a channel's publications on their way to clients; by default nothing.

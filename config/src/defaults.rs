@@ -46,6 +46,10 @@ pub const QUEUE_BYTES: u32 = 256 * 1024;
 pub const QUEUE_MESSAGES: u32 = 1024;
 /// A page rarely shows more; each costs memory in the shard.
 pub const SUBSCRIPTIONS: u32 = 128;
+/// A minute or two of a busy channel, longer than it takes to reconnect.
+pub const HISTORY_SIZE: u32 = 100;
+/// Longer than a tunnel, a deployment or a phone in a pocket.
+pub const HISTORY_TTL: Duration = Duration::from_secs(300);
 /// About 200 MiB of bookkeeping at most, so that clients cannot exhaust a pod by naming channels.
 pub const POD_CHANNELS: u32 = 200_000;
 /// Where kubectl puts an object that names none.

@@ -57,7 +57,15 @@ impl Check<'_> {
         let filters = channel.filters.clone().unwrap_or_default();
         self.filters(&format!("{path}.filters"), &filters);
         let delivery = self.delivery(&format!("{path}.delivery"), channel.delivery.as_ref(), &filters);
-        Some(Channel { pattern: pattern?, subscribe: subscribe?, publish: publish?, filters, delivery })
+        let history = self.history(&format!("{path}.history"), channel.history.as_ref(), &delivery);
+        Some(Channel {
+            pattern: pattern?,
+            subscribe: subscribe?,
+            publish: publish?,
+            filters,
+            delivery,
+            history,
+        })
     }
 
     fn filters(&mut self, path: &str, filters: &BTreeMap<String, String>) {

@@ -7,6 +7,7 @@ mod channels;
 mod commands;
 mod delivery;
 mod endpoints;
+mod history;
 mod issuers;
 mod limits;
 mod networks;

@@ -6,6 +6,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::delivery::Delivery;
+use super::history::History;
 use crate::defaults;
 
 /// Channels whose names fit a pattern, and who may use them.
@@ -28,6 +29,9 @@ pub struct Channel {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(extend("maxProperties" = 64))]
     pub filters: Option<BTreeMap<String, String>>,
+    /// What is kept of its publications. Absent: nothing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub history: Option<History>,
     /// What happens to its publications on their way to clients.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub delivery: Option<Delivery>,

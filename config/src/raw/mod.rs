@@ -7,6 +7,7 @@ mod channel;
 mod commands;
 pub mod delivery;
 mod endpoint;
+pub mod history;
 mod issuer;
 mod limits;
 mod redis;
@@ -28,6 +29,7 @@ pub use endpoint::{
     AutoSubscribe, Compression, CompressionMode, Endpoint, EndpointAuth, Envelope, Greeting, Health,
     Heartbeat, Protocol, Stats,
 };
+pub use history::{History, HistoryMode};
 pub use issuer::{Algorithm, Issuer, Jwks};
 pub use limits::{ConnectionLimits, IpLimits, Limits, PodLimits, TenantLimits, UserLimits, UserPolicy};
 pub use redis::{Embedded, ExternalRedis, Redis};

@@ -214,6 +214,7 @@ mod tests {
                 permission: 0,
                 filters: Box::default(),
                 delivery: Default::default(),
+                history: None,
             };
             self.0.map(|verdict| (Arc::new(policy), verdict))
         }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use rtgw_model::{ChannelName, ChannelPolicy, CommandId, Variant};
+use rtgw_model::{ChannelName, ChannelPolicy, CommandId, Position, Variant};
 use slab::Slab;
 
 use crate::access::Revision;
@@ -44,6 +44,8 @@ pub(crate) struct Channel {
     pub(crate) members: Vec<Member>,
     /// The broker carries it.
     pub(crate) ready: bool,
+    /// Where its history stood when it became ready.
+    pub(crate) position: Option<Position>,
     pub(crate) waiters: Vec<Waiter>,
     /// The newest configuration known to give it this policy.
     pub(crate) as_of: Revision,
@@ -121,6 +123,7 @@ impl Channels {
                     policy: policy.clone(),
                     members: Vec::new(),
                     ready: false,
+                    position: None,
                     waiters: Vec::new(),
                     as_of,
                     ahead: Revision::NONE,

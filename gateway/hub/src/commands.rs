@@ -3,8 +3,8 @@
 use std::collections::VecDeque;
 
 use rtgw_model::{
-    ChannelName, CommandId, ConnectionId, Denied, ErrorCode, Event, FilterLists, Intent, Now, Rejection,
-    Request,
+    ChannelName, CommandId, ConnectionId, Denied, ErrorCode, Event, FilterLists, Intent, Now, Position,
+    Rejection, Request,
 };
 
 use crate::channels::{Channel, Waiter};
@@ -325,10 +325,11 @@ impl Shard {
     }
 
     /// The broker carries the channel: whoever waited for that is subscribed.
-    pub(crate) fn ready(&mut self, now: Now, channel: &ChannelName) {
+    pub(crate) fn ready(&mut self, now: Now, channel: &ChannelName, position: Option<Position>) {
         let Some(known) = self.channels.find(channel.as_str()) else { return };
         let entry = self.channels.get_mut(known);
         entry.ready = true;
+        entry.position = position;
         for Waiter { slot, generation, id, recovered, by_api } in std::mem::take(&mut entry.waiters) {
             let connection = ConnectionId { shard: self.settings.index, slot, generation };
             if by_api {

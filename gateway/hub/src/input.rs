@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use rtgw_model::{
-    Admission, ChannelName, Close, ConnectionId, Denied, Event, GapReason, Outgoing, Principal,
+    Admission, ChannelName, Close, ConnectionId, Denied, Event, GapReason, Outgoing, Position, Principal,
     PublicationId, Rejection, Request, RuleIx,
 };
 
@@ -37,8 +37,9 @@ pub enum Input {
     Publication(Arc<Outgoing>),
     /// Publications were missed.
     Gap(GapScope, GapReason),
-    /// The broker carries the channel from now on; answers [`crate::Effect::Want`].
-    Ready(ChannelName),
+    /// The broker carries the channel from now on; answers [`crate::Effect::Want`]. Where the channel keeps history, with where it stood:
+    /// everything behind that arrives, and some of it may have arrived before this input.
+    Ready(ChannelName, Option<Position>),
     /// Another configuration runs: channels take its policies, and who was let in by a rule that decides otherwise now is asked again.
     /// Whoever answers questions must have the configuration before the shards.
     Reconfigured(Arc<dyn Lookup>),

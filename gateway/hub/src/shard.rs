@@ -185,7 +185,7 @@ impl Shard {
             Input::Gone(connection, code) => self.gone(connection, code),
             Input::Publication(outgoing) => self.enqueue_publication(now, outgoing),
             Input::Gap(scope, reason) => self.enqueue_gap(&scope, reason, now),
-            Input::Ready(channel) => self.ready(now, &channel),
+            Input::Ready(channel, position) => self.ready(now, &channel, position),
             Input::Reconfigured(lookup) => self.reconfigure(lookup),
             Input::Control(control) => self.enqueue_control(control),
             Input::Evict { count, spread_ms } => self.evict(now, count, spread_ms),

@@ -33,6 +33,7 @@ fn open(shard: &mut Shard, outbox: OutboxLimits) -> ConnectionId {
         permission: 0,
         filters: Box::default(),
         delivery: Default::default(),
+        history: None,
     };
     let principal = Arc::new(Principal {
         user: "".into(),
@@ -69,6 +70,7 @@ fn publish(shard: &mut Shard, number: u64) {
         tags: Default::default(),
         id: None,
         priority: None,
+        positions: Default::default(),
         except: None,
     };
     let outgoing = Arc::new(Outgoing::new(publication, usize::from(VARIANTS), Micros(0)));

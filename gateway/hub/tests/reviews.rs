@@ -34,7 +34,14 @@ impl Lookup for Rule {
     fn policy(&self, _: &ChannelName) -> Option<Arc<ChannelPolicy>> {
         let (rule, permission) = (RuleIx(0), u64::from(self.open));
         let (filters, delivery) = (Box::default(), Default::default());
-        Some(Arc::new(ChannelPolicy { rule, pattern: "{x}".into(), permission, filters, delivery }))
+        Some(Arc::new(ChannelPolicy {
+            rule,
+            pattern: "{x}".into(),
+            permission,
+            filters,
+            delivery,
+            history: None,
+        }))
     }
     fn rules(&self) -> usize {
         1
@@ -117,7 +124,7 @@ impl Rig {
         for effect in effects {
             match effect {
                 Effect::Ask(ask) => asked.push(*ask),
-                Effect::Want(channel, _) => self.shard.handle(NOW, Input::Ready(channel)),
+                Effect::Want(channel, _) => self.shard.handle(NOW, Input::Ready(channel, None)),
                 _ => {}
             }
         }

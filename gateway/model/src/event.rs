@@ -127,6 +127,12 @@ pub enum GapReason {
     SourceOverflow,
     /// The broker was away.
     BrokerReconnected,
+    /// The broker lost its memory, or came back with an older one: history begins anew.
+    BrokerReset,
+    /// A check of the position found that publications had not arrived.
+    Missed,
+    /// Another pod reads the source from now on.
+    SourceTakeover,
     /// A shard's inbox was full.
     InboxFull,
     /// The connection read too slowly and its policy dropped.
@@ -135,10 +141,13 @@ pub enum GapReason {
 
 impl GapReason {
     /// Every reason.
-    pub const ALL: [GapReason; 5] = [
+    pub const ALL: [GapReason; 8] = [
         Self::SourceReconnected,
         Self::SourceOverflow,
         Self::BrokerReconnected,
+        Self::BrokerReset,
+        Self::Missed,
+        Self::SourceTakeover,
         Self::InboxFull,
         Self::SlowConsumer,
     ];
@@ -149,6 +158,9 @@ impl GapReason {
             Self::SourceReconnected => "source_reconnected",
             Self::SourceOverflow => "source_overflow",
             Self::BrokerReconnected => "broker_reconnected",
+            Self::BrokerReset => "broker_reset",
+            Self::Missed => "missed",
+            Self::SourceTakeover => "source_takeover",
             Self::InboxFull => "inbox_full",
             Self::SlowConsumer => "slow_consumer",
         }

@@ -37,8 +37,12 @@ pub use filter::{FILTER_LISTS, FILTER_VALUE_BYTES, FILTER_VALUES, FilterLists, L
 pub use histogram::{Bounds, CLASSES, Histogram};
 pub use intent::{CommandId, Intent, Rejection, Request};
 pub use outgoing::Outgoing;
-pub use policy::{ChannelPolicy, DeliveryPolicy, EndpointIx, Priority, RuleIx, Throttle};
+pub use policy::{
+    ChannelPolicy, DeliveryPolicy, EndpointIx, HistoryMode, HistoryPolicy, Priority, RuleIx, Throttle,
+};
 pub use principal::Principal;
-pub use publication::{CHANNELS, EVENT_BYTES, Position, Publication, PublicationId, TAG_BYTES, TAGS, Tags};
+pub use publication::{
+    CHANNELS, EVENT_BYTES, Position, Positions, Publication, PublicationId, TAG_BYTES, TAGS, Tags,
+};
 pub use time::{Micros, Millis, Now, Timestamp};
 pub use token::Token;

@@ -25,6 +25,28 @@ pub struct ChannelPolicy {
     pub filters: Box<[(Box<str>, Box<str>)]>,
     /// What happens to publications on their way.
     pub delivery: DeliveryPolicy,
+    /// What the broker keeps of them; absent: nothing.
+    pub history: Option<Arc<HistoryPolicy>>,
+}
+
+/// What the broker keeps of a channel's publications, so that who was away can be told what it missed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HistoryPolicy {
+    /// Every publication, or the newest of each key.
+    pub mode: HistoryMode,
+    /// Most publications (of `Cache`: most keys) of a channel; at least one. The oldest go first.
+    pub size: u32,
+    /// How long a channel's history lives after its last publication, in milliseconds; at least one.
+    pub ttl_ms: u64,
+}
+
+/// Ways to keep publications.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum HistoryMode {
+    /// The last ones in their order: a client recovers what it missed.
+    Stream,
+    /// The newest of each key: the event and these tags. A client is given the current values.
+    Cache(Box<[Box<str>]>),
 }
 
 /// What happens to a channel's publications on their way to members. The default is nothing: each goes at once.

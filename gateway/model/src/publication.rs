@@ -29,14 +29,25 @@ impl std::fmt::Display for PublicationId {
     }
 }
 
-/// Where a channel's history stands.
+/// A place in a channel's history: just behind the publication with this number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Position {
-    /// Number of the last publication of the channel.
+    /// Number of the last publication of the channel; the first is 1, and 0 is before it.
     pub offset: u64,
-    /// Changes whenever offsets stop being comparable.
+    /// Of this channel; changes whenever offsets stop being comparable.
     pub epoch: u64,
 }
+
+impl Position {
+    /// Whether `next` is the publication that follows this place: nothing lies between them.
+    pub fn is_followed_by(self, next: Self) -> bool {
+        self.epoch == next.epoch && self.offset + 1 == next.offset
+    }
+}
+
+/// Where a publication stands in the history of each of its channels, in their order; `None` for a channel that keeps none. Empty where
+/// no channel keeps any.
+pub type Positions = SmallVec<[Option<Position>; 1]>;
 
 /// Name and value pairs that filters ask; unique names.
 pub type Tags = SmallVec<[(Box<str>, Box<str>); 1]>;
@@ -56,9 +67,11 @@ pub struct Publication {
     pub tags: Tags,
     /// Given by the broker; absent for what an `EveryPod` source brings past it.
     pub id: Option<PublicationId>,
+    /// Given by the broker.
+    pub positions: Positions,
     /// Shown by the `Event` envelope where the publisher gave one.
     pub priority: Option<Box<str>>,
-    /// The connection that must not hear it: the sender of an ephemeral publication.
+    /// The connection that must not hear it: the sender of an ephemeral publication, which no channel keeps.
     pub except: Option<ConnectionId>,
 }
 
@@ -66,5 +79,10 @@ impl Publication {
     /// The value of a tag.
     pub fn tag(&self, name: &str) -> Option<&str> {
         self.tags.iter().find(|(known, _)| &**known == name).map(|(_, value)| &**value)
+    }
+
+    /// Where it stands in the history of the channel at this place of `channels`.
+    pub fn position(&self, channel: usize) -> Option<Position> {
+        self.positions.get(channel).copied().flatten()
     }
 }

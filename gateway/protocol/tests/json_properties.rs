@@ -122,6 +122,7 @@ fn any_publication() -> impl Strategy<Value = Publication> {
             tags: Default::default(),
             id: id.map(|(epoch, sequence)| PublicationId { epoch, sequence }),
             priority: priority.map(Into::into),
+            positions: Default::default(),
             except: None,
         },
     )

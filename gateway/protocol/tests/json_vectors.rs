@@ -188,6 +188,7 @@ impl From<Published> for Publication {
             tags: Default::default(),
             id: published.id.map(id),
             priority: published.priority,
+            positions: Default::default(),
             except: None,
         }
     }

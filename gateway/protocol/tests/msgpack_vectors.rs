@@ -179,6 +179,7 @@ fn publication(data: &str) -> Publication {
         tags: Default::default(),
         id: Some(PublicationId { epoch: 170, sequence: 7 }),
         priority: Some("high".into()),
+        positions: Default::default(),
         except: None,
     }
 }

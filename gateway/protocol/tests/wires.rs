@@ -38,6 +38,7 @@ fn publication(data: String) -> Publication {
         tags: Default::default(),
         id: None,
         priority: None,
+        positions: Default::default(),
         except: None,
     }
 }

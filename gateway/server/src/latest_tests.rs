@@ -38,6 +38,7 @@ fn publication(channel: &str, event: &str, kind: Option<&str>, data: impl Into<B
         tags,
         id: None,
         priority: None,
+        positions: Default::default(),
         except: None,
     }
 }

@@ -169,6 +169,7 @@ impl Publisher {
             timestamp,
             id: None,
             priority: draft.priority.map(Into::into),
+            positions: Default::default(),
             except: None,
         };
         Ok(Checked { publication, rules, key })
@@ -190,7 +191,7 @@ impl Publisher {
     pub async fn publish_once(&self, origin: Origin, checked: Checked) -> Result<Appended, PublishError> {
         let timestamp = checked.publication.timestamp;
         let appended = match checked.key {
-            None => Appended { id: self.broker.publish(checked.publication).await?, repeated: false },
+            None => self.broker.publish(checked.publication).await?,
             Some(key) => self.broker.publish_once(key, checked.publication).await?,
         };
         if !appended.repeated {
@@ -224,8 +225,7 @@ impl Publisher {
                 self.counts.handed_over(origin, timestamp);
             }
         }
-        let appended = |answer: Result<PublicationId, _>| answer.map(|id| Appended { id, repeated: false });
-        answers.into_iter().map(appended).collect()
+        answers
     }
 
     /// Checks and publishes a draft of the API.

@@ -3,9 +3,10 @@
 #![allow(clippy::unwrap_used, clippy::panic)]
 
 use parking_lot::Mutex;
+use rtgw_model::Position;
 
 use super::*;
-use crate::broker::{AppendFuture, Generation, ProbeFuture, PublishFuture};
+use crate::broker::{AppendFuture, Generation, HistoryFuture, Page, ProbeFuture};
 
 /// A broker that keeps what it is given, or refuses it.
 #[derive(Default)]
@@ -15,24 +16,33 @@ struct Kept {
 }
 
 impl Broker for Kept {
-    fn publish(&self, publication: Publication) -> PublishFuture<'_> {
+    fn publish(&self, publication: Publication) -> AppendFuture<'_> {
         Box::pin(async move {
             if self.away {
                 return Err(PublishError::Unavailable("gone".to_owned()));
             }
             let mut publications = self.publications.lock();
             publications.push(publication);
-            Ok(PublicationId { epoch: 7, sequence: publications.len() as u64 })
+            let id = PublicationId { epoch: 7, sequence: publications.len() as u64 };
+            Ok(Appended { id, positions: Default::default(), repeated: false })
         })
     }
 
     fn publish_once(&self, _: IdempotencyKey, publication: Publication) -> AppendFuture<'_> {
-        Box::pin(async move { Ok(Appended { id: self.publish(publication).await?, repeated: false }) })
+        self.publish(publication)
     }
 
     fn want(&self, _: ChannelName, _: Generation) {}
 
     fn unwant(&self, _: &ChannelName) {}
+
+    fn history(&self, _: &ChannelName, _: Page) -> HistoryFuture<'_> {
+        Box::pin(std::future::pending())
+    }
+
+    fn position(&self, _: &ChannelName) -> Option<Position> {
+        None
+    }
 
     fn probe(&self) -> ProbeFuture<'_> {
         Box::pin(async { Ok(std::time::Duration::ZERO) })

@@ -8,13 +8,15 @@ use bytes::Bytes;
 use parking_lot::Mutex;
 use rtgw_hub::GapScope;
 use rtgw_hub::access::Revision;
-use rtgw_model::{ChannelName, ConnectionKey, EndpointIx, GapReason, Principal, Publication, RuleIx};
+use rtgw_model::{
+    ChannelName, ConnectionKey, EndpointIx, GapReason, Position, Principal, Publication, RuleIx,
+};
 use tokio::sync::mpsc;
 
 use super::*;
 use crate::broker::{
-    AppendFuture, Appended, Broker, BrokerSink, Generation, IdempotencyKey, Memory, ProbeFuture,
-    PublishError, PublishFuture,
+    AppendFuture, Broker, BrokerSink, Generation, HistoryFuture, IdempotencyKey, Memory, Page, ProbeFuture,
+    PublishError, nothing_kept,
 };
 use crate::client_publishing::PUBLISHING;
 use crate::fixture::checked;
@@ -50,23 +52,28 @@ impl BrokerSink for Heard {
     fn publication(&self, publication: Publication) {
         self.0.lock().push(publication);
     }
-    fn ready(&self, _: ChannelName, _: Generation) {}
+    fn ready(&self, _: ChannelName, _: Generation, _: Option<Position>) {}
     fn gap(&self, _: GapScope, _: GapReason) {}
 }
 
 /// Takes publications as its function says.
 struct Behaves<F>(F);
 
-impl<F: Fn() -> PublishFuture<'static> + Send + Sync> Broker for Behaves<F> {
-    fn publish(&self, _: Publication) -> PublishFuture<'_> {
+impl<F: Fn() -> AppendFuture<'static> + Send + Sync> Broker for Behaves<F> {
+    fn publish(&self, _: Publication) -> AppendFuture<'_> {
         (self.0)()
     }
     fn publish_once(&self, _: IdempotencyKey, _: Publication) -> AppendFuture<'_> {
-        let published = (self.0)();
-        Box::pin(async { Ok(Appended { id: published.await?, repeated: false }) })
+        (self.0)()
     }
     fn want(&self, _: ChannelName, _: Generation) {}
     fn unwant(&self, _: &ChannelName) {}
+    fn history(&self, _: &ChannelName, _: Page) -> HistoryFuture<'_> {
+        Box::pin(std::future::pending())
+    }
+    fn position(&self, _: &ChannelName) -> Option<Position> {
+        None
+    }
     fn probe(&self) -> ProbeFuture<'_> {
         Box::pin(std::future::pending())
     }
@@ -150,7 +157,7 @@ fn code(published: Published) -> ErrorCode {
 
 #[tokio::test]
 async fn subscriptions_are_granted_or_denied_by_their_rule() {
-    let mut asked = Asked::of(Arc::new(Memory::new(Arc::new(Heard::default()))));
+    let mut asked = Asked::of(Arc::new(Memory::new(Arc::new(Heard::default()), nothing_kept())));
     let cases = [
         ("room:1", Ok(RuleIx(0))),
         ("quiet", Err(ErrorCode::Forbidden)),
@@ -170,7 +177,7 @@ async fn subscriptions_are_granted_or_denied_by_their_rule() {
 
 #[tokio::test]
 async fn a_review_says_of_each_channel_whether_it_may_still_be_heard() {
-    let mut asked = Asked::of(Arc::new(Memory::new(Arc::new(Heard::default()))));
+    let mut asked = Asked::of(Arc::new(Memory::new(Arc::new(Heard::default()), nothing_kept())));
     let channels = ["room:1", "quiet", "undeclared"].map(|name| ChannelName::parse(name).unwrap());
     asked.put("ann", Question::Reauthorize(channels.clone().into()));
     let Answer::Reauthorized(principal, review) = asked.answer().await else { panic!("another answer") };
@@ -181,7 +188,7 @@ async fn a_review_says_of_each_channel_whether_it_may_still_be_heard() {
 
 #[tokio::test]
 async fn a_token_that_nobody_can_judge_refreshes_nothing() {
-    let mut asked = Asked::of(Arc::new(Memory::new(Arc::new(Heard::default()))));
+    let mut asked = Asked::of(Arc::new(Memory::new(Arc::new(Heard::default()), nothing_kept())));
     let token = Token("a.b.c".into());
     asked.put("ann", Question::Refresh { token, held: Box::default() });
     let Answer::Refreshed(Err(denied)) = asked.answer().await else { panic!("another answer") };
@@ -192,7 +199,7 @@ async fn a_token_that_nobody_can_judge_refreshes_nothing() {
 #[tokio::test]
 async fn publications_go_to_the_broker_where_the_rule_allows() {
     let heard = Arc::new(Heard::default());
-    let broker = Arc::new(Memory::new(Arc::clone(&heard) as _));
+    let broker = Arc::new(Memory::new(Arc::clone(&heard) as _, nothing_kept()));
     broker.want(ChannelName::parse("room:1").unwrap(), Generation(1));
     let mut asked = Asked::of(broker);
     let (channel, id) =
@@ -226,7 +233,7 @@ async fn publications_go_to_the_broker_where_the_rule_allows() {
 
 #[tokio::test(start_paused = true)]
 async fn a_broker_that_fails_or_hangs_is_told_to_the_client() {
-    let away = || -> PublishFuture<'static> {
+    let away = || -> AppendFuture<'static> {
         Box::pin(async { Err(PublishError::Unavailable("connection refused".to_owned())) })
     };
     let mut asked = Asked::of(Arc::new(Behaves(away)));
@@ -237,7 +244,7 @@ async fn a_broker_that_fails_or_hangs_is_told_to_the_client() {
     );
 
     let mut asked =
-        Asked::of(Arc::new(Behaves(|| -> PublishFuture<'static> { Box::pin(std::future::pending()) })));
+        Asked::of(Arc::new(Behaves(|| -> AppendFuture<'static> { Box::pin(std::future::pending()) })));
     for _ in 0..PUBLISHING {
         asked.put("ann", publish("room:1", "e", "1", false));
     }
@@ -257,7 +264,7 @@ async fn a_broker_that_fails_or_hangs_is_told_to_the_client() {
 
 #[tokio::test]
 async fn a_fault_on_the_way_is_an_answer_too() {
-    let broken = || -> PublishFuture<'static> { panic!("a broker's fault") };
+    let broken = || -> AppendFuture<'static> { panic!("a broker's fault") };
     let mut asked = Asked::of(Arc::new(Behaves(broken)));
     assert_eq!(code(asked.published("ann", publish("room:1", "e", "1", false)).await), ErrorCode::Internal);
 }

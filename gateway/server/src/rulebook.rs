@@ -6,7 +6,7 @@ use arc_swap::ArcSwap;
 use parking_lot::Mutex;
 use rtgw_config::checked::Checked;
 use rtgw_hub::access::Revision;
-use rtgw_model::{ChannelName, RuleIx};
+use rtgw_model::{ChannelName, HistoryPolicy, RuleIx};
 
 use crate::numbers::Numbers;
 use crate::rules::CompiledRules;
@@ -51,6 +51,11 @@ impl Rulebook {
     /// Whether one of the channels is sensitive.
     pub fn any_sensitive(&self, channels: &[ChannelName]) -> bool {
         self.current.load().any_sensitive(channels)
+    }
+
+    /// What the broker keeps of the channel.
+    pub fn history_of(&self, channel: &ChannelName) -> Option<Arc<HistoryPolicy>> {
+        self.current.load().history_of(channel)
     }
 
     /// The numbers of rules and endpoints.

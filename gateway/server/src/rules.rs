@@ -8,7 +8,8 @@ use rtgw_config::checked::{self, Channel, Checked};
 use rtgw_config::pattern::{Pattern, Segment};
 use rtgw_hub::access::{Action, Asker, Lookup, Revision, Rules, Verdict};
 use rtgw_model::{
-    ChannelName, ChannelPolicy, DeliveryPolicy, EndpointIx, Expiry, Priority, RuleIx, Throttle,
+    ChannelName, ChannelPolicy, DeliveryPolicy, EndpointIx, Expiry, HistoryMode, HistoryPolicy, Priority,
+    RuleIx, Throttle,
 };
 use rustc_hash::FxHashMap;
 
@@ -30,6 +31,8 @@ pub struct CompiledRules {
     by_any: Vec<u16>,
     /// At least one rule is sensitive.
     has_sensitive: bool,
+    /// At least one rule keeps history.
+    has_history: bool,
     /// With their numbers, in the configuration's order.
     endpoints: Vec<(EndpointIx, Box<str>)>,
     numbers: Arc<Numbers>,
@@ -68,6 +71,7 @@ impl CompiledRules {
             by_first,
             by_any,
             has_sensitive: config.channels.iter().any(|channel| channel.delivery.sensitive),
+            has_history: config.channels.iter().any(|channel| channel.history.is_some()),
             endpoints: config
                 .endpoints
                 .iter()
@@ -113,6 +117,15 @@ impl CompiledRules {
                 .is_some_and(|policy| policy.delivery.sensitive)
         };
         self.has_sensitive && channels.iter().any(sensitive)
+    }
+
+    /// What the broker keeps of the channel.
+    pub fn history_of(&self, channel: &ChannelName) -> Option<Arc<HistoryPolicy>> {
+        if !self.has_history {
+            return None;
+        }
+        let (rule, _) = self.find(channel)?;
+        self.policies.get(rule)?.history.clone()
     }
 
     /// Which configuration the rules are of.
@@ -186,18 +199,37 @@ fn policy(numbers: &Numbers, channel: &Channel) -> Arc<ChannelPolicy> {
             .map(|(list, tag)| (list.as_str().into(), tag.as_str().into()))
             .collect(),
         delivery: delivery(channel),
+        history: channel.history.as_ref().map(|history| Arc::new(kept(channel, history))),
     })
+}
+
+fn kept(channel: &Channel, history: &checked::History) -> HistoryPolicy {
+    let mode = match history.mode {
+        checked::HistoryMode::Stream => HistoryMode::Stream,
+        checked::HistoryMode::Cache => {
+            let conflate = channel.delivery.throttle.as_ref().and_then(|throttle| throttle.conflate.as_ref());
+            HistoryMode::Cache(tags_of_a_key(channel, conflate))
+        }
+    };
+    let ttl_ms = u64::try_from(history.ttl.as_millis()).unwrap_or(u64::MAX);
+    HistoryPolicy { mode, size: history.size, ttl_ms }
+}
+
+/// The tags that tell publications of one event apart.
+fn tags_of_a_key(channel: &Channel, conflate: Option<&String>) -> Box<[Box<str>]> {
+    let mut tags: Vec<Box<str>> =
+        channel.filters.values().chain(conflate).map(|tag| tag.as_str().into()).collect();
+    tags.sort_unstable();
+    tags.dedup();
+    tags.into()
 }
 
 fn delivery(channel: &Channel) -> DeliveryPolicy {
     let millis = |duration: Duration| u32::try_from(duration.as_millis()).unwrap_or(u32::MAX);
     let checked::Delivery { throttle, batch, events, priority, sensitive } = &channel.delivery;
-    let throttle = throttle.as_ref().map(|throttle| {
-        let mut tags: Vec<Box<str>> =
-            channel.filters.values().chain(&throttle.conflate).map(|tag| tag.as_str().into()).collect();
-        tags.sort_unstable();
-        tags.dedup();
-        Throttle { interval_ms: millis(throttle.interval), tags: tags.into() }
+    let throttle = throttle.as_ref().map(|throttle| Throttle {
+        interval_ms: millis(throttle.interval),
+        tags: tags_of_a_key(channel, throttle.conflate.as_ref()),
     });
     DeliveryPolicy {
         throttle,

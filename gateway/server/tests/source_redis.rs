@@ -145,6 +145,7 @@ fn mapped(text: String) -> Result<Mapped, DropReason> {
         tags: Default::default(),
         id: None,
         priority: None,
+        positions: Default::default(),
         except: None,
     };
     Ok(Mapped { publication, rules: [RuleIx(1)].into_iter().collect(), skipped: 0 })

@@ -60,6 +60,7 @@ impl Rules for Manifest {
             permission: 0,
             filters,
             delivery,
+            history: None,
         };
         Some((Arc::new(policy), Verdict::Allow))
     }
@@ -178,6 +179,7 @@ impl Rig {
             tags: tags.iter().map(|(name, value)| (Box::from(*name), Box::from(*value))).collect(),
             id: None,
             priority: None,
+            positions: Default::default(),
             except: except.map(|client| self.clients[client].0),
         };
         let outgoing =
@@ -262,7 +264,7 @@ impl Rig {
                         let grant = ask(&self.manifest, Action::Subscribe, &channel, &asker);
                         Input::Answered(question.connection, Answer::Subscribe(grant))
                     }
-                    Effect::Want(channel, _) => Input::Ready(channel),
+                    Effect::Want(channel, _) => Input::Ready(channel, None),
                     _ => continue,
                 };
                 self.shard.handle(self.now, input);

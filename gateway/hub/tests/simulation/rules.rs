@@ -90,6 +90,7 @@ impl Lookup for Manifest {
             permission,
             filters: Box::default(),
             delivery: self.plan.policy(channel.as_str()).clone(),
+            history: None,
         }))
     }
 

@@ -247,6 +247,7 @@ impl World {
             tags: Default::default(),
             id: None,
             priority: None,
+            positions: Default::default(),
             except: None,
         };
         let outgoing =
@@ -494,7 +495,7 @@ impl World {
                 }
                 Effect::Want(channel, _) => {
                     assert!(self.wanted.insert(channel.to_string()), "seed {}: wanted twice", self.seed);
-                    self.answers.push((self.now.at.plus(delay), Input::Ready(channel)));
+                    self.answers.push((self.now.at.plus(delay), Input::Ready(channel, None)));
                 }
                 Effect::Unwant(channel) => {
                     assert!(self.wanted.remove(channel.as_str()), "seed {}: unwanted unasked", self.seed);

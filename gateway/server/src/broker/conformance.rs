@@ -2,6 +2,8 @@
 
 #![allow(clippy::unwrap_used, clippy::panic)]
 
+mod histories;
+
 use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -10,10 +12,10 @@ use std::time::Duration;
 use bytes::Bytes;
 use parking_lot::Mutex;
 use rtgw_hub::GapScope;
-use rtgw_model::{ChannelName, GapReason, Publication, Timestamp};
+use rtgw_model::{ChannelName, GapReason, HistoryMode, HistoryPolicy, Position, Publication, Timestamp};
 use tokio::sync::Notify;
 
-use super::{Appended, Broker, BrokerSink, Generation, IdempotencyKey};
+use super::{Appended, Broker, BrokerSink, Generation, IdempotencyKey, Retention};
 
 /// Longest wait for something that must happen.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -21,7 +23,7 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// Runs the suite; `start` gives a fresh broker that shares nothing with those before.
 pub(crate) async fn run<F, S>(start: F)
 where
-    F: Fn(Arc<dyn BrokerSink>) -> S,
+    F: Fn(Arc<dyn BrokerSink>, Retention) -> S,
     S: Future<Output = Arc<dyn Broker>>,
 {
     orders_a_channel(&Stage::new(&start).await).await;
@@ -33,8 +35,23 @@ where
     publishes_once_under_a_key(&Stage::new(&start).await).await;
     publishes_one_of_many_at_once(&Stage::new(&start).await).await;
     probes_past_the_sink(&Stage::new(&start).await).await;
+    histories::run(&start).await;
     let epochs = (epoch(&Stage::new(&start).await).await, epoch(&Stage::new(&start).await).await);
     assert_ne!(epochs.0, epochs.1, "a broker without memory of the last one has an epoch of its own");
+}
+
+/// Channels under `stream:` keep their last 5 publications, those under `brief:` too, but for a second, and those under `cache:` the newest
+/// of 3 keys, of which the tag `k` is a part.
+fn retention() -> Retention {
+    Arc::new(|channel| {
+        let (mode, size, ttl_ms) = match channel.as_str().split(':').next()? {
+            "stream" => (HistoryMode::Stream, 5, 60_000),
+            "brief" => (HistoryMode::Stream, 5, 1_000),
+            "cache" => (HistoryMode::Cache(Box::new(["k".into()])), 3, 60_000),
+            _ => return None,
+        };
+        Some(Arc::new(HistoryPolicy { mode, size, ttl_ms }))
+    })
 }
 
 /// A broker and what it delivered.
@@ -46,11 +63,11 @@ struct Stage {
 impl Stage {
     async fn new<F, S>(start: &F) -> Self
     where
-        F: Fn(Arc<dyn BrokerSink>) -> S,
+        F: Fn(Arc<dyn BrokerSink>, Retention) -> S,
         S: Future<Output = Arc<dyn Broker>>,
     {
         let heard = Arc::new(Recorder::default());
-        Self { broker: start(Arc::clone(&heard) as Arc<dyn BrokerSink>).await, heard }
+        Self { broker: start(Arc::clone(&heard) as Arc<dyn BrokerSink>, retention()).await, heard }
     }
 
     /// Wants the channel and waits until it is carried.
@@ -85,7 +102,7 @@ impl BrokerSink for Recorder {
         self.changed.notify_waiters();
     }
 
-    fn ready(&self, channel: ChannelName, generation: Generation) {
+    fn ready(&self, channel: ChannelName, generation: Generation, _: Option<Position>) {
         let mut log = self.log.lock();
         log.begun_at_ready = self.begun.load(Ordering::SeqCst);
         log.ready.insert((channel, generation));
@@ -137,6 +154,7 @@ fn publication(channels: &[&str], data: impl std::fmt::Display) -> Publication {
         tags: Default::default(),
         id: None,
         priority: None,
+        positions: Default::default(),
         except: None,
     }
 }
@@ -153,7 +171,7 @@ async fn orders_a_channel(stage: &Stage) {
     stage.carry("a", 1).await;
     let mut given = Vec::new();
     for number in 0..500 {
-        given.push(stage.broker.publish(publication(&["a"], number)).await.unwrap());
+        given.push(stage.broker.publish(publication(&["a"], number)).await.unwrap().id);
     }
     stage.heard.until(|log| log.publications.len() == 500).await;
     assert!(
@@ -243,12 +261,12 @@ async fn publishes_once_under_a_key(stage: &Stage) {
     assert!(!first.repeated && !other.repeated);
     assert_eq!(
         once(1, 3).await,
-        Appended { repeated: true, ..first },
+        Appended { repeated: true, ..first.clone() },
         "the first one's id, whatever the rest is"
     );
-    assert_eq!(once(2, 2).await, Appended { repeated: true, ..other });
+    assert_eq!(once(2, 2).await, Appended { repeated: true, ..other.clone() });
     let plain = stage.broker.publish(publication(&["a"], 4)).await.unwrap();
-    assert!(plain.sequence > other.id.sequence && other.id.sequence > first.id.sequence);
+    assert!(plain.id.sequence > other.id.sequence && other.id.sequence > first.id.sequence);
     stage.heard.until(|log| log.publications.len() >= 3).await;
     assert_eq!(stage.heard.data(), ["1", "2", "4"]);
 }
@@ -304,7 +322,7 @@ async fn takes_concurrent_publishers(stage: &Stage) {
                     let channels: &[&str] =
                         [&["a"][..], &["b", "a"], &["c"], &["none", "c", "b"]][number % 4];
                     let publication = publication(channels, format!("{publisher} {number}"));
-                    given.push(broker.publish(publication).await.unwrap().sequence);
+                    given.push(broker.publish(publication).await.unwrap().id.sequence);
                 }
                 given
             })
@@ -340,5 +358,5 @@ async fn probes_past_the_sink(stage: &Stage) {
 }
 
 async fn epoch(stage: &Stage) -> u64 {
-    stage.broker.publish(publication(&["a"], 1)).await.unwrap().epoch
+    stage.broker.publish(publication(&["a"], 1)).await.unwrap().id.epoch
 }

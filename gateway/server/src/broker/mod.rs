@@ -5,15 +5,18 @@
 
 #[cfg(test)]
 mod conformance;
+mod history;
+mod kept;
 mod memory;
 mod window;
 
 use std::pin::Pin;
 use std::time::Duration;
 
+pub use history::{HistoryError, HistoryFuture, Kept, PAGE, Page, Retention, nothing_kept};
 pub use memory::Memory;
 use rtgw_hub::GapScope;
-use rtgw_model::{ChannelName, GapReason, Publication, PublicationId};
+use rtgw_model::{ChannelName, GapReason, Position, Positions, Publication, PublicationId};
 
 /// Tells the wishes for one channel apart, so that a late answer to an earlier wish is not taken for an answer to this one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -31,7 +34,8 @@ pub trait BrokerSink: Send + Sync {
     }
     /// The channel is carried from now on: every publication that begins after this call reaches [`BrokerSink::publication`].
     /// `generation` is that of the [`Broker::want`] it answers; an answer that was overtaken by `unwant` is ignored by the receiver.
-    fn ready(&self, channel: ChannelName, generation: Generation);
+    /// `position` is where a channel that keeps history stood: everything behind it arrives, and what arrives before it was published.
+    fn ready(&self, channel: ChannelName, generation: Generation, position: Option<Position>);
     /// Publications of these channels may have been missed.
     fn gap(&self, scope: GapScope, reason: GapReason);
 }
@@ -44,12 +48,9 @@ pub enum PublishError {
     Unavailable(String),
 }
 
-/// Boxed future of a broker's answer.
-pub type PublishFuture<'a> = Pin<Box<dyn Future<Output = Result<PublicationId, PublishError>> + Send + 'a>>;
-
 /// Boxed future of a broker's answers, one for each publication in its order.
 pub type PublishAllFuture<'a> =
-    Pin<Box<dyn Future<Output = Vec<Result<PublicationId, PublishError>>> + Send + 'a>>;
+    Pin<Box<dyn Future<Output = Vec<Result<Appended, PublishError>>> + Send + 'a>>;
 
 /// Tells publications apart that must not be published twice: a digest that has the publisher in it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -61,15 +62,17 @@ pub const IDEMPOTENCY_WINDOW: Duration = Duration::from_secs(300);
 pub const IDEMPOTENCY_KEYS: usize = 65_536;
 
 /// Where a publication stands in the broker.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Appended {
     /// Its id, or that of the first one with its key.
     pub id: PublicationId,
+    /// Where it stands in the histories of its channels.
+    pub positions: Positions,
     /// It had been published before, so nothing was appended or delivered now.
     pub repeated: bool,
 }
 
-/// Boxed future of a broker's answer to a publication with a key.
+/// Boxed future of a broker's answer to a publication.
 pub type AppendFuture<'a> = Pin<Box<dyn Future<Output = Result<Appended, PublishError>> + Send + 'a>>;
 
 /// Boxed future of a probe's way through the broker and back.
@@ -80,9 +83,11 @@ pub type ProbeFuture<'a> = Pin<Box<dyn Future<Output = Result<Duration, PublishE
 /// `want` and `unwant` of one channel alternate and never overlap; the caller sees to that. They may be called while a sink call is
 /// running elsewhere, must not wait, and may call [`BrokerSink::ready`] before they return.
 pub trait Broker: Send + Sync {
-    /// Appends `publication` (its `id` is ignored and given anew) and delivers it once to every pod with an interest in at least one
-    /// of its channels, with all of its channels. Publications of one channel arrive everywhere in the order of their ids.
-    fn publish(&self, publication: Publication) -> PublishFuture<'_>;
+    /// Appends `publication` (its `id` and `positions` are ignored and given anew) and delivers it once to every pod with an interest in
+    /// at least one of its channels, with all of its channels. Publications of one channel arrive everywhere in the order of their ids.
+    /// Each of its channels that keeps history keeps it under an offset of its own and the same id, unless it has
+    /// [`Publication::except`]; all of that happens, or nothing.
+    fn publish(&self, publication: Publication) -> AppendFuture<'_>;
 
     /// The same for several, as if one after the other.
     fn publish_all(&self, publications: Vec<Publication>) -> PublishAllFuture<'_> {
@@ -104,6 +109,14 @@ pub trait Broker: Send + Sync {
 
     /// This pod wants the channel no more.
     fn unwant(&self, channel: &ChannelName);
+
+    /// Reads what was kept of a channel.
+    fn history(&self, channel: &ChannelName, page: Page) -> HistoryFuture<'_>;
+
+    /// Where a channel stands of which the sink has been given everything so far; `None` for one that keeps no history, or is not carried.
+    /// A broker looks after the continuity of what it delivers: publications that did not arrive are told by [`BrokerSink::gap`] before
+    /// anything behind them is delivered.
+    fn position(&self, channel: &ChannelName) -> Option<Position>;
 
     /// Sends a probe through the whole path, past the sink; resolves when it came back.
     fn probe(&self) -> ProbeFuture<'_>;

@@ -2,27 +2,26 @@
 
 use std::collections::{HashMap, VecDeque};
 
-use rtgw_model::PublicationId;
 use tokio::time::Instant;
 
-use super::{IDEMPOTENCY_KEYS, IDEMPOTENCY_WINDOW, IdempotencyKey};
+use super::{Appended, IDEMPOTENCY_KEYS, IDEMPOTENCY_WINDOW, IdempotencyKey};
 
 /// Keys by their age; the oldest goes where there are too many.
 #[derive(Default)]
 pub(super) struct Window {
-    ids: HashMap<IdempotencyKey, PublicationId>,
+    ids: HashMap<IdempotencyKey, Appended>,
     by_age: VecDeque<(Instant, IdempotencyKey)>,
 }
 
 impl Window {
     /// What was published under `key`.
-    pub(super) fn find(&mut self, key: IdempotencyKey, now: Instant) -> Option<PublicationId> {
+    pub(super) fn find(&mut self, key: IdempotencyKey, now: Instant) -> Option<Appended> {
         self.forget(now);
-        self.ids.get(&key).copied()
+        self.ids.get(&key).cloned()
     }
 
     /// Remembers a key that [`Window::find`] did not find; `now` never goes back.
-    pub(super) fn remember(&mut self, key: IdempotencyKey, id: PublicationId, now: Instant) {
+    pub(super) fn remember(&mut self, key: IdempotencyKey, id: Appended, now: Instant) {
         if self.by_age.len() >= IDEMPOTENCY_KEYS {
             self.drop_oldest();
         }
@@ -51,10 +50,13 @@ impl Window {
 mod tests {
     use std::time::Duration;
 
+    use rtgw_model::PublicationId;
+
     use super::*;
 
-    fn id(sequence: u64) -> PublicationId {
-        PublicationId { epoch: 1, sequence }
+    fn id(sequence: u64) -> Appended {
+        let id = PublicationId { epoch: 1, sequence };
+        Appended { id, positions: Default::default(), repeated: false }
     }
 
     #[test]

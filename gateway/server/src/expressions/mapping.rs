@@ -220,6 +220,7 @@ impl Rule {
                 tags: self.tags(scope),
                 id: None,
                 priority,
+                positions: Default::default(),
                 except: None,
             },
             rules,

@@ -37,7 +37,9 @@ impl Interests {
             Wanted::Asked => {}
             Wanted::Carried => {
                 drop(order);
-                self.intake.post(usize::from(shard), Input::Ready(channel));
+                // Read after the registry knows the shard: what is behind it is posted to the shard.
+                let position = self.broker.position(&channel);
+                self.intake.post(usize::from(shard), Input::Ready(channel, position));
             }
         }
     }

@@ -22,7 +22,7 @@ pub use registry::MAX_SHARDS;
 use registry::{Registry, Shards};
 pub use room::Room;
 use rtgw_hub::{GapScope, Input};
-use rtgw_model::{ChannelName, GapReason, Outgoing, Publication, RuleIx};
+use rtgw_model::{ChannelName, GapReason, Outgoing, Position, Publication, RuleIx};
 use smallvec::SmallVec;
 
 use crate::broker::{BrokerSink, Generation};
@@ -201,9 +201,9 @@ impl BrokerSink for Intake {
         self.deliver_all(publications);
     }
 
-    fn ready(&self, channel: ChannelName, generation: Generation) {
+    fn ready(&self, channel: ChannelName, generation: Generation, position: Option<Position>) {
         for shard in self.registry.carried(&channel, generation).iter() {
-            self.post(shard, Input::Ready(channel.clone()));
+            self.post(shard, Input::Ready(channel.clone(), position));
         }
     }
 

@@ -57,13 +57,13 @@ mod tests {
 
     use super::super::{Counts, Interests};
     use super::*;
-    use crate::broker::{Broker, Memory};
+    use crate::broker::{Broker, Memory, nothing_kept};
     use crate::transport::Clock;
 
     #[test]
     fn known_channels_need_no_place_and_left_ones_give_theirs_back() {
         let intake = Arc::new(Intake::new(Vec::new(), 1, Clock::start(), Arc::new(Counts::new(0))).unwrap());
-        let broker = Arc::new(Memory::new(Arc::clone(&intake) as _)) as Arc<dyn Broker>;
+        let broker = Arc::new(Memory::new(Arc::clone(&intake) as _, nothing_kept())) as Arc<dyn Broker>;
         let interests = Interests::new(Arc::clone(&intake), broker);
         let room = Room::new(intake, 2);
         let names: Vec<ChannelName> =

@@ -12,7 +12,10 @@ use proptest::prelude::*;
 use rtgw_model::Timestamp;
 
 use super::*;
-use crate::broker::{AppendFuture, Broker, IdempotencyKey, Memory, ProbeFuture, PublishError, PublishFuture};
+use crate::broker::{
+    AppendFuture, Broker, HistoryError, HistoryFuture, IdempotencyKey, Memory, Page, ProbeFuture,
+    PublishError, nothing_kept,
+};
 use crate::transport::InboxFull;
 
 /// What a shard was told, shortened.
@@ -39,7 +42,7 @@ impl Inbox for FakeInbox {
             ShardInput::Hub(Input::Publication(outgoing)) => {
                 Told::Publication(String::from_utf8(outgoing.publication().data.to_vec()).unwrap())
             }
-            ShardInput::Hub(Input::Ready(channel)) => Told::Ready(channel),
+            ShardInput::Hub(Input::Ready(channel, _)) => Told::Ready(channel),
             ShardInput::Hub(Input::Gap(_, reason)) => Told::Gap(reason),
             _ => panic!("an intake posts nothing else"),
         };
@@ -79,6 +82,7 @@ fn publication(channels: &[usize], data: &str) -> Publication {
         tags: Default::default(),
         id: None,
         priority: None,
+        positions: Default::default(),
         except: None,
     }
 }
@@ -95,7 +99,7 @@ struct LateBroker {
 }
 
 impl Broker for LateBroker {
-    fn publish(&self, _: Publication) -> PublishFuture<'_> {
+    fn publish(&self, _: Publication) -> AppendFuture<'_> {
         Box::pin(async { Err(PublishError::Unavailable("a stage prop".to_owned())) })
     }
 
@@ -115,13 +119,21 @@ impl Broker for LateBroker {
     fn probe(&self) -> ProbeFuture<'_> {
         Box::pin(async { Err(PublishError::Unavailable("a stage prop".to_owned())) })
     }
+
+    fn history(&self, _: &ChannelName, _: Page) -> HistoryFuture<'_> {
+        Box::pin(async { Err(HistoryError::NotKept) })
+    }
+
+    fn position(&self, _: &ChannelName) -> Option<Position> {
+        None
+    }
 }
 
 /// A broker that lets others run before it takes a wish, so that wishes out of order overtake each other.
 struct Hesitant(Memory);
 
 impl Broker for Hesitant {
-    fn publish(&self, publication: Publication) -> PublishFuture<'_> {
+    fn publish(&self, publication: Publication) -> AppendFuture<'_> {
         self.0.publish(publication)
     }
 
@@ -137,6 +149,14 @@ impl Broker for Hesitant {
     fn unwant(&self, channel: &ChannelName) {
         std::thread::yield_now();
         self.0.unwant(channel);
+    }
+
+    fn history(&self, channel: &ChannelName, page: Page) -> HistoryFuture<'_> {
+        self.0.history(channel, page)
+    }
+
+    fn position(&self, channel: &ChannelName) -> Option<Position> {
+        self.0.position(channel)
     }
 
     fn probe(&self) -> ProbeFuture<'_> {
@@ -206,7 +226,7 @@ impl Model {
                         expected[usize::from(*shard)].push(Told::Ready(name.clone()));
                     }
                 }
-                intake.ready(name, generation);
+                intake.ready(name, generation, None);
             }
             Step::Publish(channels) => {
                 for (shard, told) in (0..).zip(&mut expected) {
@@ -246,7 +266,7 @@ proptest! {
 fn shards_that_race_miss_nothing() {
     const SHARDS: usize = 3;
     let (intake, inboxes) = intake(SHARDS);
-    let broker = Arc::new(Hesitant(Memory::new(Arc::clone(&intake) as Arc<dyn BrokerSink>)));
+    let broker = Arc::new(Hesitant(Memory::new(Arc::clone(&intake) as Arc<dyn BrokerSink>, nothing_kept())));
     let interests = Interests::new(Arc::clone(&intake), Arc::clone(&broker) as Arc<dyn Broker>);
     let (stop, begun) = (AtomicBool::new(false), AtomicU64::new(0));
     std::thread::scope(|scope| {
@@ -321,7 +341,7 @@ fn a_full_inbox_is_counted_and_hurts_nobody_else() {
 #[tokio::test]
 async fn a_batch_reaches_each_shard_in_one_piece_and_in_order() {
     let (intake, inboxes) = intake(3);
-    let broker = Arc::new(Memory::new(Arc::clone(&intake) as Arc<dyn BrokerSink>));
+    let broker = Arc::new(Memory::new(Arc::clone(&intake) as Arc<dyn BrokerSink>, nothing_kept()));
     let interests = Interests::new(Arc::clone(&intake), Arc::clone(&broker) as Arc<dyn Broker>);
     interests.want(0, channel(0), RuleIx(0));
     interests.want(1, channel(1), RuleIx(1));
@@ -332,7 +352,8 @@ async fn a_batch_reaches_each_shard_in_one_piece_and_in_order() {
         publication(&[2], "nobody"),
         publication(&[0, 1], "both"),
     ];
-    let ids: Vec<_> = broker.publish_all(batch).await.into_iter().map(Result::unwrap).collect();
+    let appended = broker.publish_all(batch).await;
+    let ids: Vec<_> = appended.into_iter().map(|answer| answer.unwrap().id).collect();
     assert!(ids.len() == 4 && ids.is_sorted(), "{ids:?}");
     let told =
         |data: &[&str]| data.iter().map(|text| Told::Publication((*text).to_owned())).collect::<Vec<_>>();

@@ -118,6 +118,7 @@ mod tests {
             publish: yes.clone(),
             filters: BTreeMap::new(),
             delivery: Default::default(),
+            history: None,
         };
         patterns.iter().map(channel).collect()
     }

@@ -20,6 +20,7 @@ fn publication(channel: &str, data: &'static str) -> ShardInput {
         tags: Default::default(),
         id: None,
         priority: None,
+        positions: Default::default(),
         except: None,
     };
     ShardInput::Hub(Input::Publication(std::sync::Arc::new(Outgoing::new(

@@ -17,7 +17,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::auth::Admitter;
-use crate::broker::{Broker, Memory};
+use crate::broker::{Broker, Memory, Retention};
 use crate::client_publishing::ClientPublisher;
 use crate::commands::Commands;
 use crate::control::Control;
@@ -182,7 +182,7 @@ impl Core {
             .asking(Box::new(move |channels| about.any_sensitive(channels)));
         let intake = Arc::new(intake);
         let room = Room::new(Arc::clone(&intake), config.limits.pod_channels);
-        let broker: Arc<dyn Broker> = Arc::new(Memory::new(Arc::clone(&intake) as _));
+        let broker: Arc<dyn Broker> = Arc::new(Memory::new(Arc::clone(&intake) as _, retention(&rules)));
         let revocations: Arc<Revocations> = Arc::default();
         let admitter = Admitter::new(config, rules.load()).with_revocations(Arc::clone(&revocations));
         let admitter = Arc::new(ArcSwap::from_pointee(admitter));
@@ -366,6 +366,11 @@ fn latest(config: &Checked, rules: &Arc<Rulebook>, before: Option<&Latest>) -> O
 fn find_rule(rules: &Arc<Rulebook>) -> FindRule {
     let rules = Arc::clone(rules);
     Arc::new(move |name| rules.rule_of(name))
+}
+
+fn retention(rules: &Arc<Rulebook>) -> Retention {
+    let rules = Arc::clone(rules);
+    Arc::new(move |channel| rules.history_of(channel))
 }
 
 fn settings(config: &Checked, options: &Options) -> Settings {

@@ -12,7 +12,7 @@ use arc_swap::ArcSwap;
 pub use client::{Answer, Client, handshake, masked, text};
 use parking_lot::Mutex;
 use rtgw::auth::Admitter;
-use rtgw::broker::{Broker, Memory};
+use rtgw::broker::{Broker, Memory, nothing_kept};
 use rtgw::control::Control;
 use rtgw::http::{Internal, InternalParts, Public, PublicParts, variants};
 use rtgw::intake::{Counts, Intake, Room};
@@ -245,7 +245,7 @@ impl Parts {
     pub fn internal(&self, config: &Arc<Checked>, public: SocketAddr, runtime: Handle) -> InternalParts {
         let clock = Clock::start();
         let intake = Intake::new(self.inboxes.clone(), 1, clock, Arc::clone(&self.counts)).unwrap();
-        let broker: Arc<dyn Broker> = Arc::new(Memory::new(Arc::new(intake)));
+        let broker: Arc<dyn Broker> = Arc::new(Memory::new(Arc::new(intake), nothing_kept()));
         let known = |channel: &ChannelName| channel.as_str().starts_with("room:").then_some(RuleIx(0));
         let running = Running::new(Arc::clone(config));
         let metrics = MetricsParts {

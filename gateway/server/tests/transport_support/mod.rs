@@ -34,6 +34,7 @@ impl Rules for Anything {
             permission: 0,
             filters: Box::default(),
             delivery: Default::default(),
+            history: None,
         };
         Some((Arc::new(policy), Verdict::Allow))
     }
@@ -92,7 +93,7 @@ impl Outward for Willing {
     fn want(&self, shard: u16, channel: ChannelName, _: RuleIx) {
         self.wants.fetch_add(1, Ordering::SeqCst);
         drop(self.gate.lock());
-        self.post(shard, Input::Ready(channel));
+        self.post(shard, Input::Ready(channel, None));
     }
 
     fn unwant(&self, _: u16, _: ChannelName) {}
@@ -279,6 +280,7 @@ impl Rig {
             tags: Default::default(),
             id: None,
             priority: None,
+            positions: Default::default(),
             except: None,
         };
         ShardInput::Hub(Input::Publication(Arc::new(Outgoing::new(publication, self.variants, Micros(0)))))

@@ -66,7 +66,7 @@ pub(super) struct Published {
 }
 
 impl Published {
-    fn of(appended: Appended) -> Self {
+    fn of(appended: &Appended) -> Self {
         Self { id: appended.id.to_string(), repeated: appended.repeated }
     }
 }
@@ -118,7 +118,7 @@ async fn single(
     allowed(caller, &draft, "")?;
     let checked = check(internal, caller, draft, clock::wall()).map_err(|error| bad_request(&error))?;
     let published = internal.parts.publisher.publish_once(Origin::Api, checked).await;
-    published.map(Published::of).map_err(|error| unavailable(&error))
+    published.map(|appended| Published::of(&appended)).map_err(|error| unavailable(&error))
 }
 
 /// Takes a key from the header where the body has none.
@@ -164,7 +164,7 @@ async fn several(internal: &Internal, caller: &Caller, body: Body) -> Result<Res
     }
     let answers = internal.parts.publisher.publish_all(Origin::Api, checked).await;
     let outcome = |answer: Result<Appended, PublishError>| match answer {
-        Ok(appended) => Outcome::Published(Published::of(appended)),
+        Ok(appended) => Outcome::Published(Published::of(&appended)),
         Err(error) => Outcome::Failed { error: failure(&error) },
     };
     Ok(Results { results: answers.into_iter().map(outcome).collect() })
