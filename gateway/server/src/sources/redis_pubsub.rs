@@ -46,7 +46,7 @@ pub struct RedisPubSub {
     pub mapping: Mapping,
     /// Whom a gap concerns ([`super::concerned`]).
     pub concerned: Concerned,
-    /// Publications were missed before it began: it takes the place of one that has ended.
+    /// Publications were missed before it began, by clients that are there already.
     pub missed: bool,
     /// Where publications go.
     pub sink: Arc<dyn SourceSink>,

@@ -311,7 +311,7 @@ impl Core {
             ended: ended.clone(),
             started: Mutex::default(),
         };
-        sources.apply(&self.running.load().config, false)?;
+        sources.apply(&self.running.load().config)?;
         let Some(Source { files, read, name, sketch, refused }) = source else { return Ok(()) };
         if !refused.is_empty() {
             reload::refused(&refused, &self.running.load().revision);

@@ -139,7 +139,7 @@ impl Live {
         self.connections.resize(capacity(config.limits.pod_connections, open_files()).connections);
         self.running.replace(Arc::clone(config));
         self.front.replace(Arc::clone(config), variants, admitter);
-        if let Err(error) = self.sources.apply(config, true) {
+        if let Err(error) = self.sources.apply(config) {
             tracing::error!(%error, "a source cannot be started");
         }
         telemetry::set_level(config.log_level);

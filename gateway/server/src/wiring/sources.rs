@@ -52,13 +52,13 @@ impl Sources {
         addresses.try_for_each(|address| Address::new(address).map(drop))
     }
 
-    /// Has the sources of `config` run: those that run as they should go on, and one that begins `late`, while clients are there, tells
-    /// them that they may have missed something: it may bring what one of another name brought until now. One without a Redis to read is named in a warning and
+    /// Has the sources of `config` run: those that run as they should go on, and one that begins tells whom it concerns that they may
+    /// have missed something. One without a Redis to read is named in a warning and
     /// refuses nothing: the rest of the gateway works without it.
     ///
     /// # Errors
     /// Those of [`Self::check`]; the sources before it run.
-    pub(super) fn apply(&self, config: &Checked, late: bool) -> Result<(), AddressError> {
+    pub(super) fn apply(&self, config: &Checked) -> Result<(), AddressError> {
         let mut started = self.started.lock();
         let kept = |name: &String| config.sources.iter().any(|source| source.name == *name);
         let gone: Vec<String> = started.keys().filter(|name| !kept(name)).cloned().collect();
@@ -88,7 +88,7 @@ impl Sources {
                     "the source is restarted, because its configuration has changed"
                 );
             }
-            let (stop, task) = self.start(source, address, before, late)?;
+            let (stop, task) = self.start(source, address, before)?;
             started.insert(name.clone(), Started { source: written, address: address.clone(), stop, task });
         }
         Ok(())
@@ -109,7 +109,6 @@ impl Sources {
         source: &Source,
         address: &RedisAddress,
         before: Option<Started>,
-        late: bool,
     ) -> Result<(CancellationToken, JoinHandle<()>), AddressError> {
         let SourceKind::RedisPubSub { channels, patterns, .. } = &source.kind;
         let (index, status) = self.statuses.of(&source.name);
@@ -121,7 +120,8 @@ impl Sources {
             address: Address::new(address)?,
             mapping: mapping(&source.publish, Arc::new(move |name| rules.rule_of(name))),
             concerned: self.concerned(&source.name),
-            missed: late,
+            // Nobody listened before, and clients may be there already, also of a pod that begins: told once, when it listens.
+            missed: true,
             sink: Arc::clone(&self.intake) as _,
             status: Arc::clone(&status),
         };

@@ -1,0 +1,181 @@
+//! Judges what one client heard of one channel against what the gateway accepted: what is missing has to have been announced.
+//!
+//! Pure: histories come in as values, so that a lossy one can be written down and must be found out.
+
+use std::collections::btree_map::Entry;
+use std::collections::{BTreeMap, BTreeSet};
+use std::ops::AddAssign;
+use std::time::Duration;
+
+/// A publication as its publisher knows it; times count from the scenario's begin.
+#[derive(Clone, Copy, Debug)]
+pub struct Sent {
+    /// When the publisher began to ask.
+    pub begun: Duration,
+    /// Whether the API answered 200. Everything else may or may not have been appended.
+    pub accepted: bool,
+}
+
+/// What was published to one channel by its one publisher, in the order of the numbers.
+pub type Publications = BTreeMap<u64, Sent>;
+
+/// What a client learnt about one channel.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Heard {
+    /// The first `subscribed`: what begins to be published from now on is owed.
+    Joined,
+    /// A publication by its number. `kept` where the gateway brought it from history, and not live.
+    Publication { number: u64, kept: bool },
+    /// Something may be missing here: a `gap`, `recovered: false`, or a new connection to a channel that keeps nothing.
+    Announced,
+    /// `recovered: true`: between the last publication before the announcement and here nothing is missing.
+    Recovered,
+}
+
+/// One line of a client's history.
+#[derive(Clone, Copy, Debug)]
+pub struct Note {
+    /// When it was heard.
+    pub at: Duration,
+    /// What was heard.
+    pub heard: Heard,
+}
+
+/// Whether a channel's newest publication may be brought again to who subscribes again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Repeats {
+    /// Each publication once.
+    Never,
+    /// What comes from history may have been heard before: the newest value, as state.
+    Kept,
+}
+
+/// The sum of one or many histories.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Verdict {
+    /// Publications that were heard, each once.
+    pub delivered: u64,
+    /// Publications that were heard again.
+    pub duplicated: u64,
+    /// Owed, not heard, and announced.
+    pub announced: u64,
+    /// Owed, not heard, and not announced.
+    pub unexplained: u64,
+    /// Heard after one that was accepted later.
+    pub disordered: u64,
+    /// Heard and never published.
+    pub invented: u64,
+}
+
+impl AddAssign<&Self> for Verdict {
+    fn add_assign(&mut self, other: &Self) {
+        self.delivered += other.delivered;
+        self.duplicated += other.duplicated;
+        self.announced += other.announced;
+        self.unexplained += other.unexplained;
+        self.disordered += other.disordered;
+        self.invented += other.invented;
+    }
+}
+
+/// The verdict on one history, and which numbers nothing explains.
+///
+/// A publication is owed when its publisher began after the client had joined and the gateway accepted it. If it is missing, an
+/// announcement explains it that stands behind the last one heard before it and in front of the first heard after it, and that was
+/// heard after its publisher had begun: who loads the state anew on an announcement must not miss what came later. A
+/// `recovered: true` behind the announcement takes it back.
+pub fn judge(sent: &Publications, history: &[Note], repeats: Repeats) -> (Verdict, Vec<u64>) {
+    let mut verdict = Verdict::default();
+    let Some(joined) = history.iter().find(|note| note.heard == Heard::Joined).map(|note| note.at) else {
+        return (verdict, Vec::new());
+    };
+    let firsts = firsts(sent, history, repeats, &mut verdict);
+    let mut order: Vec<(u64, usize)> = firsts
+        .iter()
+        .filter(|(number, _)| sent.get(number).is_some_and(|sent| sent.accepted))
+        .map(|(number, at)| (*number, *at))
+        .collect();
+    verdict.disordered = disordered(&order);
+    order.sort_unstable();
+    let mut unexplained = Vec::new();
+    for (number, sent) in sent.iter().filter(|(_, sent)| sent.accepted && sent.begun >= joined) {
+        if firsts.contains_key(number) {
+            continue;
+        }
+        let next = order.partition_point(|(heard, _)| heard < number);
+        let from = next.checked_sub(1).map_or(0, |before| order[before].1 + 1);
+        let to = order.get(next).map_or(history.len(), |(_, at)| *at);
+        if explained(history, from, to, sent.begun) {
+            verdict.announced += 1;
+        } else {
+            verdict.unexplained += 1;
+            unexplained.push(*number);
+        }
+    }
+    (verdict, unexplained)
+}
+
+/// Where each number was heard first; counts the rest.
+fn firsts(
+    sent: &Publications,
+    history: &[Note],
+    repeats: Repeats,
+    verdict: &mut Verdict,
+) -> BTreeMap<u64, usize> {
+    let mut firsts = BTreeMap::new();
+    for (at, note) in history.iter().enumerate() {
+        let Heard::Publication { number, kept } = note.heard else { continue };
+        if !sent.contains_key(&number) {
+            verdict.invented += 1;
+        } else if let Entry::Vacant(first) = firsts.entry(number) {
+            first.insert(at);
+            verdict.delivered += 1;
+        } else {
+            verdict.duplicated += u64::from(!kept || repeats == Repeats::Never);
+        }
+    }
+    firsts
+}
+
+/// How many stand behind one with a higher number.
+fn disordered(order: &[(u64, usize)]) -> u64 {
+    let mut by_place: Vec<(usize, u64)> = order.iter().map(|(number, at)| (*at, *number)).collect();
+    by_place.sort_unstable();
+    let mut highest = 0;
+    let mut count = 0;
+    for (_, number) in by_place {
+        count += u64::from(number < highest);
+        highest = highest.max(number);
+    }
+    count
+}
+
+fn explained(history: &[Note], from: usize, to: usize, begun: Duration) -> bool {
+    let (from, to) = (from.min(history.len()), to.max(from).min(history.len()));
+    let mut announced = false;
+    for note in &history[from..to] {
+        match note.heard {
+            Heard::Announced => announced |= note.at >= begun,
+            Heard::Recovered => announced = false,
+            Heard::Joined | Heard::Publication { .. } => {}
+        }
+    }
+    announced
+}
+
+/// Numbers as ranges, for people.
+pub fn ranges(numbers: &[u64]) -> String {
+    let numbers: BTreeSet<u64> = numbers.iter().copied().collect();
+    let mut ranges: Vec<(u64, u64)> = Vec::new();
+    for number in numbers {
+        match ranges.last_mut() {
+            Some((_, end)) if *end + 1 == number => *end = number,
+            _ => ranges.push((number, number)),
+        }
+    }
+    let words = ranges.iter().map(|(from, to)| match from == to {
+        true => from.to_string(),
+        false => format!("{from}-{to}"),
+    });
+    words.collect::<Vec<_>>().join(" ")
+}
