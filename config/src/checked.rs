@@ -10,6 +10,10 @@ use crate::expression::Expression;
 use crate::pattern::Pattern;
 use crate::template::Template;
 use crate::url::HttpUrl;
+pub use crate::ways_in::{
+    Ingest, PublishChannels, PublishRule, RedisPubSub, RedisStream, Source, SourceKind, SourcePattern,
+    StreamStart,
+};
 
 /// One gateway, ready to run.
 #[derive(Clone, Debug)]
@@ -363,73 +367,6 @@ pub struct CommandWebhook {
     pub key: Secret,
     /// Most questions at once.
     pub max_in_flight: u32,
-}
-
-/// A way in.
-#[derive(Clone, Debug)]
-pub struct Source {
-    /// Unique name; labels metrics.
-    pub name: String,
-    /// What is read.
-    pub kind: SourceKind,
-    /// The first rule whose `when` holds is used.
-    pub publish: Vec<PublishRule>,
-}
-
-/// Kinds of sources built so far.
-#[derive(Clone, Debug)]
-pub enum SourceKind {
-    /// Redis Pub/Sub, heard by every pod (`ingest: EveryPod`).
-    RedisPubSub {
-        /// Exact channels.
-        channels: Vec<String>,
-        /// Redis globs, or names with captures.
-        patterns: Vec<SourcePattern>,
-        /// Another Redis than the gateway's.
-        redis: Option<RedisAddress>,
-    },
-}
-
-/// A pattern of Redis channels.
-#[derive(Clone, Debug)]
-pub enum SourcePattern {
-    /// As `PSUBSCRIBE` understands it.
-    Glob(String),
-    /// `workspace:{id}`: subscribed as the glob `workspace:*`, captures bound in `source.params`.
-    Captures {
-        /// For `PSUBSCRIBE`.
-        glob: String,
-        /// To bind and to refuse what the glob matched too widely.
-        pattern: Pattern,
-    },
-}
-
-/// How a source's message becomes a publication.
-#[derive(Clone, Debug)]
-pub struct PublishRule {
-    /// Absent: always.
-    pub when: Option<Expression>,
-    /// Where it goes.
-    pub channels: PublishChannels,
-    /// Absent: the event is `message`.
-    pub event: Option<Expression>,
-    /// Absent: the whole message.
-    pub data: Option<Expression>,
-    /// Tag -> value.
-    pub tags: BTreeMap<String, Expression>,
-    /// RFC 3339, or Unix seconds or milliseconds; absent: now.
-    pub timestamp: Option<Expression>,
-    /// Text.
-    pub priority: Option<Expression>,
-}
-
-/// Where a source's message goes.
-#[derive(Clone, Debug)]
-pub enum PublishChannels {
-    /// Templates.
-    List(Vec<Template>),
-    /// One expression giving a list.
-    From(Expression),
 }
 
 /// Where the broker lives.

@@ -20,6 +20,7 @@ pub mod suggest;
 pub mod template;
 mod unbuilt;
 pub mod url;
+mod ways_in;
 pub mod yaml;
 
 pub use check::{Accepted, check};

@@ -18,9 +18,7 @@ const FIELDS: &[&str] = &[
     "redis.sentinel",
     "redis.shards",
     "redis.writeTo",
-    "sources[].publish[].idempotencyKey",
     "sources[].redisPubSub.onDemand",
-    "sources[].redisStream",
     "sources[].socketIORedis",
     "sources[].webhook",
     "tls",
@@ -31,7 +29,6 @@ const VALUES: &[(&str, &[&str])] = &[
     ("auth.issuers[].algorithms[]", ALGORITHMS),
     ("channels[].delivery.slowConsumer", &["DropOldest", "LatestPerKey"]),
     ("endpoints[].protocol", &["SocketIO", "SSE"]),
-    ("sources[].ingest", &["OnePod"]),
 ];
 
 /// The one library for signatures and TLS has no P-521.

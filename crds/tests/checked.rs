@@ -110,7 +110,9 @@ fn endpoints_and_credentials_are_as_written() {
 fn sources_and_limits_are_as_written() {
     let checked = checked(include_str!("corpus/good/full.yaml"));
     let [jobs, other] = checked.sources.as_slice() else { panic!("two sources") };
-    let SourceKind::RedisPubSub { channels, patterns, redis } = &jobs.kind;
+    let SourceKind::RedisPubSub(RedisPubSub { channels, patterns, redis }) = &jobs.kind else {
+        panic!("Pub/Sub")
+    };
     assert_eq!((&channels[..], redis), (&["botrix:jobs:updates".to_owned()][..], &None));
     assert!(matches!(&patterns[0], SourcePattern::Glob(glob) if glob == "jobs.*"));
     assert!(
@@ -121,10 +123,9 @@ fn sources_and_limits_are_as_written() {
     assert!(matches!(&rule.channels, PublishChannels::List(list) if list[0].literal() == Some("jobs")));
     assert!(matches!(&jobs.publish[1].channels, PublishChannels::From(_)));
     let password = Some(Secret(b"hunter2".to_vec()));
-    let SourceKind::RedisPubSub { redis, .. } = &other.kind;
     assert_eq!(
-        redis,
-        &Some(RedisAddress { url: "redis://app@cache:6379/1".into(), password: password.clone(), ca: None })
+        other.redis(),
+        Some(&RedisAddress { url: "redis://app@cache:6379/1".into(), password: password.clone(), ca: None })
     );
     assert_eq!(
         checked.redis,
@@ -137,6 +138,25 @@ fn sources_and_limits_are_as_written() {
     assert_eq!((checked.limits.pod_connections, checked.limits.message_bytes), (Some(10_000), 1 << 20));
     assert_eq!((checked.limits.queue_bytes, checked.limits.queue_messages), (262_144, 256));
     assert_eq!(checked.log_level, LogLevel::Warn);
+}
+
+#[test]
+fn streams_have_a_group_of_their_own_unless_one_is_named() {
+    let checked = checked(include_str!("corpus/good/streams.yaml"));
+    let streams: Vec<&RedisStream> = checked
+        .sources
+        .iter()
+        .filter_map(
+            |source| if let SourceKind::RedisStream(stream) = &source.kind { Some(stream) } else { None },
+        )
+        .collect();
+    assert_eq!((&*streams[0].group, streams[0].start), ("rtgw:shop/chat:orders", StreamStart::New));
+    assert_eq!((&*streams[1].group, streams[1].start), ("rtgw", StreamStart::Beginning));
+    assert!(checked.sources.iter().all(Source::through_the_broker));
+    let ingest: Vec<Ingest> = checked.sources.iter().map(|source| source.ingest).collect();
+    assert_eq!(ingest, [Ingest::EveryPod, Ingest::EveryPod, Ingest::OnePod, Ingest::OnePod]);
+    assert!(checked.sources[0].publish[0].idempotency_key.is_some());
+    assert_eq!(checked.sources[1].redis().unwrap().url, "redis://other:6379/2");
 }
 
 #[test]

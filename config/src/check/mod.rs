@@ -68,7 +68,8 @@ impl Check<'_> {
         let channels = self.channels(spec.channels.as_deref().unwrap_or_default());
         let endpoints = self.endpoints(&spec.endpoints, spec.auth.as_ref(), &channels);
         let commands = self.commands(spec.commands.as_ref(), &channels);
-        let sources = self.sources(spec.sources.as_deref().unwrap_or_default(), &channels);
+        let gateway = format!("{}/{}", config.namespace, config.name);
+        let sources = self.sources(spec.sources.as_deref().unwrap_or_default(), &channels, &gateway);
         let redis = self.redis(spec.redis.as_ref());
         let limits = self.limits(spec.limits.as_ref(), spec.auth.as_ref());
         let level = spec.observability.as_ref().and_then(|observability| observability.log_level);

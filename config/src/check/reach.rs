@@ -72,6 +72,38 @@ pub(super) fn may_fit(template: &Template, pattern: &Pattern) -> bool {
     ours.next().is_none()
 }
 
+/// Whether `pattern` fits whatever the values are.
+fn always_fits(template: &Template, pattern: &Pattern) -> bool {
+    let segments = segments(template);
+    let mut ours = segments.iter();
+    for theirs in pattern.segments() {
+        let Some(pieces) = ours.next() else { return false };
+        match theirs {
+            Segment::Rest(_) => return true,
+            Segment::Capture(_) => {}
+            Segment::Literal(literal) if *pieces == [literal.as_str()] => {}
+            Segment::Literal(_) => return false,
+        }
+    }
+    ours.next().is_none()
+}
+
+/// The patterns that can be the first to fit a name of `template`, by their places.
+pub(super) fn may_reach<'p>(
+    template: &Template,
+    patterns: impl Iterator<Item = &'p Pattern>,
+) -> impl Iterator<Item = usize> {
+    let mut decided = false;
+    let mut reached = Vec::new();
+    for (at, pattern) in patterns.enumerate() {
+        if !decided && may_fit(template, pattern) {
+            decided = always_fits(template, pattern);
+            reached.push(at);
+        }
+    }
+    reached.into_iter()
+}
+
 /// Whether `literal` is the texts in order with something between them.
 fn may_equal(pieces: &[&str], literal: &str) -> bool {
     let [first, middle @ .., last] = pieces else { return pieces == [literal] };
@@ -120,6 +152,18 @@ mod tests {
         for (template, pattern) in no {
             assert!(!fits(template, pattern), "{template} {pattern}");
         }
+    }
+
+    #[test]
+    fn the_first_pattern_that_fits_for_certain_is_the_last_that_is_reached() {
+        let reach = |template: &str, patterns: &[&str]| -> Vec<usize> {
+            let patterns: Vec<Pattern> = patterns.iter().map(|text| Pattern::parse(text).unwrap()).collect();
+            may_reach(&Template::parse(template).unwrap(), patterns.iter()).collect()
+        };
+        assert_eq!(reach("jobs", &["news", "jobs", "{any}"]), [1]);
+        assert_eq!(reach("a:{x}", &["a:b", "a:{id}", "{rest*}"]), [0, 1]);
+        assert_eq!(reach("a:{x}:c", &["a:{id}", "a:{rest*}", "{rest*}"]), [1]);
+        assert_eq!(reach("{x}", &["jobs", "news"]), [0, 1]);
     }
 
     #[test]

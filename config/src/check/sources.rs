@@ -1,8 +1,9 @@
 //! Sources: what is heard and what becomes of it.
 
-use super::Check;
+use super::{Check, reach};
 use crate::checked::{
-    Channel, PublishChannels, PublishRule, RedisAddress, Source, SourceKind, SourcePattern,
+    Channel, Ingest, PublishChannels, PublishRule, RedisAddress, RedisPubSub, RedisStream, Source,
+    SourceKind, SourcePattern, StreamStart,
 };
 use crate::expression::Scope;
 use crate::pattern::{Pattern, Segment};
@@ -10,20 +11,27 @@ use crate::problem::Problem;
 use crate::raw;
 
 impl Check<'_> {
-    pub(super) fn sources(&mut self, sources: &[raw::Source], channels: &[Channel]) -> Vec<Source> {
+    /// `gateway` is `NAMESPACE/NAME`.
+    pub(super) fn sources(
+        &mut self,
+        sources: &[raw::Source],
+        channels: &[Channel],
+        gateway: &str,
+    ) -> Vec<Source> {
         self.unique("spec.sources", sources.iter().map(|source| source.name.as_str()));
-        sources.iter().enumerate().filter_map(|(at, source)| self.source(at, source, channels)).collect()
+        let checked = sources.iter().enumerate();
+        checked.filter_map(|(at, source)| self.source(at, source, channels, gateway)).collect()
     }
 
-    fn source(&mut self, at: usize, source: &raw::Source, channels: &[Channel]) -> Option<Source> {
+    fn source(
+        &mut self,
+        at: usize,
+        source: &raw::Source,
+        channels: &[Channel],
+        gateway: &str,
+    ) -> Option<Source> {
         let path = format!("spec.sources[{at}]");
-        let kind = match &source.redis_pub_sub {
-            Some(redis) => self.redis_pub_sub(&format!("{path}.redisPubSub"), redis),
-            None => {
-                self.problems.add(Problem::error(&path, "says nothing to listen to").hint("add redisPubSub"));
-                None
-            }
-        };
+        let kind = self.source_kind(&path, source, gateway);
         let params = captures(source);
         let scope = Scope::Source { params: params.as_deref() };
         let mut publish = Vec::new();
@@ -39,7 +47,99 @@ impl Check<'_> {
             }
             publish.extend(self.publish_rule(&place, rule, &scope, channels));
         }
-        Some(Source { name: source.name.clone(), kind: kind?, publish })
+        let ingest = match source.ingest.unwrap_or_default() {
+            raw::Ingest::EveryPod => Ingest::EveryPod,
+            raw::Ingest::OnePod => Ingest::OnePod,
+        };
+        let checked = Source { name: source.name.clone(), ingest, kind: kind?, publish };
+        if !checked.through_the_broker() {
+            self.past_the_broker(&path, &source.publish);
+            self.kept_by_nobody(&path, &checked.publish, channels);
+        }
+        Some(checked)
+    }
+
+    fn source_kind(&mut self, path: &str, source: &raw::Source, gateway: &str) -> Option<SourceKind> {
+        match (&source.redis_pub_sub, &source.redis_stream) {
+            (Some(redis), None) => self.redis_pub_sub(&format!("{path}.redisPubSub"), redis),
+            (None, Some(stream)) => {
+                let own = format!("rtgw:{gateway}:{}", source.name);
+                self.redis_stream(&format!("{path}.redisStream"), stream, own)
+            }
+            (None, None) => {
+                let problem = Problem::error(path, "says nothing to listen to");
+                self.problems.add(problem.hint("add redisPubSub or redisStream"));
+                None
+            }
+            (Some(_), Some(_)) => {
+                let problem =
+                    Problem::error(path, "has redisPubSub and redisStream: only one of them can be meant");
+                self.problems.add(problem.hint("make two sources of it"));
+                None
+            }
+        }
+    }
+
+    /// What only the broker can do is refused where it is not passed.
+    fn past_the_broker(&mut self, path: &str, rules: &[raw::PublishRule]) {
+        for (n, _) in rules.iter().enumerate().filter(|(_, rule)| rule.idempotency_key.is_some()) {
+            let place = format!("{path}.publish[{n}].idempotencyKey");
+            let message = "does nothing where every pod hears the source by itself, past the broker";
+            self.problems.add(Problem::error(place, message).hint("add `ingest: OnePod`, or take it out"));
+        }
+    }
+
+    /// What goes past the broker is in no history: a client that recovers would not be given it, and nobody would know.
+    fn kept_by_nobody(&mut self, path: &str, rules: &[PublishRule], channels: &[Channel]) {
+        const HINT: &str = "add `ingest: OnePod`, or read a redisStream";
+        for (n, rule) in rules.iter().enumerate() {
+            let place = format!("{path}.publish[{n}]");
+            match &rule.channels {
+                PublishChannels::From(_) => {
+                    if channels.iter().any(|channel| channel.history.is_some()) {
+                        let message = "may name a channel that keeps history: what every pod hears by itself is in none";
+                        let problem = Problem::warning(format!("{place}.channelsFrom"), message);
+                        self.problems.add(problem.hint(HINT));
+                    }
+                }
+                PublishChannels::List(templates) => {
+                    for (at, template) in templates.iter().enumerate() {
+                        let patterns = channels.iter().map(|channel| &channel.pattern);
+                        let reached = reach::may_reach(template, patterns).map(|at| &channels[at]);
+                        let mut kept = reached.filter(|channel| channel.history.is_some());
+                        let Some(channel) = kept.next() else { continue };
+                        let message = format!(
+                            "may feed `{}`, which keeps history: what every pod hears by itself is in none",
+                            channel.pattern.source()
+                        );
+                        let problem = Problem::error(format!("{place}.channels[{at}]"), message);
+                        self.problems.add(problem.hint(HINT));
+                    }
+                }
+            }
+        }
+    }
+
+    fn redis_stream(&mut self, path: &str, source: &raw::RedisStream, own: String) -> Option<SourceKind> {
+        let redis = self.own_redis(path, source.redis.as_ref());
+        Some(SourceKind::RedisStream(RedisStream {
+            key: source.key.clone(),
+            group: source.group.clone().unwrap_or(own),
+            start: match source.start.unwrap_or_default() {
+                raw::StreamStart::New => StreamStart::New,
+                raw::StreamStart::Beginning => StreamStart::Beginning,
+            },
+            redis: redis?,
+        }))
+    }
+
+    /// Outer `None`: there is one and it is wrong.
+    #[expect(clippy::option_option, reason = "absent and wrong are different things here")]
+    fn own_redis(&mut self, path: &str, redis: Option<&raw::ExternalRedis>) -> Option<Option<RedisAddress>> {
+        match redis {
+            None => Some(None),
+            Some(redis) => self.redis_address(&format!("{path}.redis"), redis).map(Some),
+        }
     }
 
     fn redis_pub_sub(&mut self, path: &str, source: &raw::RedisPubSub) -> Option<SourceKind> {
@@ -64,15 +164,12 @@ impl Check<'_> {
         for (at, text) in written.iter().enumerate() {
             patterns.push(self.source_pattern(&format!("{path}.patterns[{at}]"), text));
         }
-        let redis: Option<Option<RedisAddress>> = match &source.redis {
-            None => Some(None),
-            Some(redis) => self.redis_address(&format!("{path}.redis"), redis).map(Some),
-        };
-        Some(SourceKind::RedisPubSub {
+        let redis = self.own_redis(path, source.redis.as_ref());
+        Some(SourceKind::RedisPubSub(RedisPubSub {
             channels,
             patterns: patterns.into_iter().collect::<Option<_>>()?,
             redis: redis?,
-        })
+        }))
     }
 
     /// A glob, or a name with captures, which is subscribed as a glob and compared again when a message comes.
@@ -112,6 +209,7 @@ impl Check<'_> {
         let data = self.optional(&field("data"), rule.data.as_ref(), scope);
         let timestamp = self.optional(&field("timestamp"), rule.timestamp.as_ref(), scope);
         let priority = self.optional(&field("priority"), rule.priority.as_ref(), scope);
+        let idempotency_key = self.optional(&field("idempotencyKey"), rule.idempotency_key.as_ref(), scope);
         let mut tags = std::collections::BTreeMap::new();
         for (tag, text) in rule.tags.iter().flatten() {
             let place = format!("{path}.tags.{tag}");
@@ -132,6 +230,7 @@ impl Check<'_> {
             tags,
             timestamp: timestamp?,
             priority: priority?,
+            idempotency_key: idempotency_key?,
         })
     }
 

@@ -33,7 +33,7 @@ pub use history::{History, HistoryMode};
 pub use issuer::{Algorithm, Issuer, Jwks};
 pub use limits::{ConnectionLimits, IpLimits, Limits, PodLimits, TenantLimits, UserLimits, UserPolicy};
 pub use redis::{Embedded, ExternalRedis, Redis};
-pub use source::{Ingest, PublishRule, RedisPubSub, Source};
+pub use source::{Ingest, PublishRule, RedisPubSub, RedisStream, Source, StreamStart};
 pub use token_place::TokenPlace;
 pub use units::{DurationText, Quantity, SecretRef};
 

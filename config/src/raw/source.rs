@@ -15,24 +15,31 @@ pub struct Source {
     /// Unique name; labels metrics. Lower-case letters, digits and `-`.
     #[schemars(length(min = 1, max = 63), regex(pattern = "^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"))]
     pub name: String,
-    /// Who hears it.
+    /// Which pods read it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(extend("default" = "EveryPod"))]
     pub ingest: Option<Ingest>,
     /// Messages published in Redis.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub redis_pub_sub: Option<RedisPubSub>,
+    /// Entries of a Redis stream, published at least once and under a key, so that clients hear them once.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub redis_stream: Option<RedisStream>,
     /// What becomes of a message; the first rule whose `when` holds is used, and a message that no rule wants is dropped.
     #[schemars(length(min = 1, max = 16))]
     pub publish: Vec<PublishRule>,
 }
 
-/// Who hears a source.
+/// Which pods read a source.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 pub enum Ingest {
-    /// Every pod by itself; delivered at most once.
+    /// All of them. `redisPubSub`: each hears everything by itself, past the broker, and channels keep nothing of it. `redisStream`: they
+    /// share the entries.
     #[default]
     EveryPod,
+    /// One at a time, which publishes through the broker: channels may keep it, and the order of the source holds. When it ends, another
+    /// takes over within seconds.
+    OnePod,
 }
 
 /// Messages published in Redis.
@@ -51,6 +58,37 @@ pub struct RedisPubSub {
     /// Another Redis than the gateway's own.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub redis: Option<ExternalRedis>,
+}
+
+/// Entries of a Redis stream, read by a consumer group.
+#[derive(Clone, Debug, PartialEq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[schemars(inline)]
+pub struct RedisStream {
+    /// The stream's key.
+    #[schemars(length(min = 1, max = 255))]
+    pub key: String,
+    /// The consumer group, made where there is none. Absent: one of this source alone, `rtgw:NAMESPACE/NAME:SOURCE`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 255))]
+    pub group: Option<String>,
+    /// Where a group that is made begins.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("default" = "New"))]
+    pub start: Option<StreamStart>,
+    /// Another Redis than the gateway's own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub redis: Option<ExternalRedis>,
+}
+
+/// Where a consumer group begins.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+pub enum StreamStart {
+    /// With what is added from then on.
+    #[default]
+    New,
+    /// With what the stream holds.
+    Beginning,
 }
 
 /// How a source's message becomes a publication. Expressions see `msg` (parsed), `raw`, `source` and `headers`.
@@ -90,4 +128,9 @@ pub struct PublishRule {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 1024))]
     pub priority: Option<String>,
+    /// CEL that gives a text of 1 to 128 bytes: messages that give the same to the same channels within five minutes are published once.
+    /// For `ingest: OnePod` and `redisStream`, whose entries are told apart by their ids where this is absent or fails.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 1024))]
+    pub idempotency_key: Option<String>,
 }

@@ -32,6 +32,7 @@ pub mod revocations;
 pub mod rulebook;
 pub mod rules;
 pub mod running;
+pub mod source_publishing;
 pub mod sources;
 pub mod telemetry;
 pub mod transport;

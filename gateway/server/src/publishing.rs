@@ -265,6 +265,19 @@ pub struct Checked {
 }
 
 impl Checked {
+    /// What a source's rules made of a message, to be published once under `own`: its channels are declared, and every bound is kept but
+    /// that of the data.
+    ///
+    /// # Errors
+    /// [`Problem::DataTooLarge`].
+    pub fn mapped(publication: Publication, rules: Rules, own: &Idempotency) -> Result<Self, Invalid> {
+        if publication.data.len() > DATA_BYTES {
+            return Err(invalid("data", Problem::DataTooLarge(publication.data.len())));
+        }
+        let key = Some(own.digest(&publication.channels));
+        Ok(Self { publication, rules, key })
+    }
+
     /// The publication.
     pub fn publication(&self) -> &Publication {
         &self.publication

@@ -75,8 +75,9 @@ impl Source {
             address: Address::new(&RedisAddress { url: redis.url(), password, ca: None }).unwrap(),
             mapping,
             concerned: Arc::new(|| GapScope::Rules([RuleIx(1)].into())),
-            missed: false,
+            missed: None,
             sink: Arc::new(Sink(sender)),
+            through: None,
             status: Arc::clone(&status),
         };
         Self { heard, status, task: tokio::spawn(source.run()) }
@@ -148,7 +149,7 @@ fn mapped(text: String) -> Result<Mapped, DropReason> {
         positions: Default::default(),
         except: None,
     };
-    Ok(Mapped { publication, rules: [RuleIx(1)].into_iter().collect(), skipped: 0 })
+    Ok(Mapped { publication, rules: [RuleIx(1)].into_iter().collect(), idempotency_key: None, skipped: 0 })
 }
 
 /// Publishes all at once, on one connection.
@@ -381,6 +382,7 @@ async fn rules_of_the_manifest_map_what_redis_brings() {
         tags: std::collections::BTreeMap::new(),
         timestamp: None,
         priority: None,
+        idempotency_key: None,
     };
     let find: rtgw::sources::FindRule =
         Arc::new(|channel| (channel.as_str() == "jobs:7").then_some(RuleIx(1)));

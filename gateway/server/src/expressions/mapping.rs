@@ -15,6 +15,9 @@ use super::value::write_text;
 
 pub use super::message::Origin;
 
+/// Longest idempotency key, bytes.
+const KEY_BYTES: usize = 128;
+
 /// A message of a source.
 #[derive(Clone, Copy, Debug)]
 pub struct SourceMessage<'a> {
@@ -33,6 +36,8 @@ pub struct Mapped {
     pub publication: Publication,
     /// The rules of its channels, in their order.
     pub rules: SmallVec<[RuleIx; 1]>,
+    /// What the message is published once under, where its rule says so: 1 to 128 bytes.
+    pub idempotency_key: Option<Box<str>>,
     /// How many channels were left out: their template failed, nothing declares them, or there were too many.
     pub skipped: usize,
 }
@@ -86,6 +91,7 @@ struct Rule {
     tags: Vec<(Box<str>, ScalarExpression)>,
     timestamp: Option<ScalarExpression>,
     priority: Option<ScalarExpression>,
+    idempotency_key: Option<ScalarExpression>,
 }
 
 #[derive(Clone, Debug)]
@@ -181,6 +187,7 @@ impl Rule {
                 .collect(),
             timestamp: scalar(&rule.timestamp),
             priority: scalar(&rule.priority),
+            idempotency_key: scalar(&rule.idempotency_key),
         }
     }
 
@@ -211,6 +218,10 @@ impl Rule {
         };
         let timestamp = self.timestamp.as_ref().and_then(|expression| timestamp(expression, scope));
         let priority = self.priority.as_ref().and_then(|expression| named(expression.evaluate(scope)).ok());
+        let idempotency_key = self.idempotency_key.as_ref().and_then(|key| {
+            let printed = key.evaluate(scope).and_then(Scalar::into_printed).ok();
+            printed.filter(|text| (1..=KEY_BYTES).contains(&text.len()))
+        });
         Ok(Mapped {
             publication: Publication {
                 channels,
@@ -224,6 +235,7 @@ impl Rule {
                 except: None,
             },
             rules,
+            idempotency_key,
             skipped,
         })
     }

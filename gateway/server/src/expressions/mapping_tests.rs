@@ -28,6 +28,7 @@ fn rule(channels: &[&str]) -> PublishRule {
         tags: BTreeMap::new(),
         timestamp: None,
         priority: None,
+        idempotency_key: None,
     }
 }
 
@@ -158,7 +159,7 @@ fn the_whole_message_is_the_data_where_no_rule_says_otherwise() {
     let payload = Bytes::from_static(b" {\"b\": 1.0,\"a\":2}\n");
     let mapped =
         rules.map(SourceMessage { origin: Origin::default(), payload: &payload, heard: HEARD }, find_rule);
-    let Ok(Mapped { publication: whole, rules: found, skipped }) = mapped else { panic!("dropped") };
+    let Ok(Mapped { publication: whole, rules: found, skipped, .. }) = mapped else { panic!("dropped") };
     assert_eq!(text(&whole.data), "{\"b\": 1.0,\"a\":2}");
     assert!(payload.as_ptr_range().contains(&whole.data.as_ptr()), "shared, not copied");
     assert_eq!((found.as_slice(), skipped), ([RuleIx(7)].as_slice(), 0));
@@ -181,7 +182,7 @@ fn channels_that_fail_are_skipped_and_repeats_count_once() {
     ];
     let rules = MappingRules::new(&[rule(several)]);
     let mapped = map(&rules, r#"{"id":"all","user":"a:b/é%","list":[],"n":-3}"#);
-    let Ok(Mapped { publication, rules, skipped }) = mapped else { panic!("dropped") };
+    let Ok(Mapped { publication, rules, skipped, .. }) = mapped else { panic!("dropped") };
     assert_eq!(names(&publication), ["all", "user:a%3Ab%2F%C3%A9%25", "n:-3"]);
     assert_eq!((skipped, rules.len()), (3, 3));
 
@@ -229,6 +230,22 @@ fn what_the_source_captured_names_the_channel() {
     }]);
     let Ok(Mapped { publication, .. }) = map_from(&rules, origin, "t\"") else { panic!("dropped") };
     assert_eq!(text(&publication.data), r#"["workspace:w 1","k","t\"",1700000000,{"b":2,"a":2}]"#);
+}
+
+#[test]
+fn an_idempotency_key_is_a_short_text_or_absent() {
+    let rules = MappingRules::new(&[PublishRule { idempotency_key: Some(cel("msg.id")), ..rule(&["all"]) }]);
+    let key = |message: &str| {
+        let Ok(Mapped { idempotency_key, .. }) = map(&rules, message) else { panic!("dropped") };
+        idempotency_key
+    };
+    assert_eq!(key(r#"{"id":"order-7"}"#).as_deref(), Some("order-7"));
+    assert_eq!(key(r#"{"id":7}"#).as_deref(), Some("7"));
+    let longest = "k".repeat(128);
+    assert_eq!(key(&format!(r#"{{"id":"{longest}"}}"#)).as_deref(), Some(&*longest));
+    for absent in [r#"{"id":""}"#, r#"{"id":{}}"#, "{}", &format!(r#"{{"id":"{longest}k"}}"#)] {
+        assert_eq!(key(absent), None, "{absent}");
+    }
 }
 
 #[test]

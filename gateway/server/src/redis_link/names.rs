@@ -22,6 +22,14 @@ pub enum Kind {
     Topic,
     /// Pub/Sub channel of one pod: probes and positions, in the order of the publications around them.
     Pod,
+    /// What pods that share a source announce to each other, by the source's name.
+    SourceGap,
+    /// Who reads a source that one pod reads, by the source's name.
+    SourceLease,
+    /// How often another has begun to read such a source.
+    SourceTerm,
+    /// What the pod that reads such a source announces to the others.
+    SourceTakeover,
 }
 
 impl Kind {
@@ -34,6 +42,10 @@ impl Kind {
             Self::Once => "once",
             Self::Topic => "topic",
             Self::Pod => "pod",
+            Self::SourceGap => "source-gap",
+            Self::SourceLease => "source-lease",
+            Self::SourceTerm => "source-term",
+            Self::SourceTakeover => "source-takeover",
         }
     }
 }

@@ -38,7 +38,7 @@ impl From<TrustError> for Trouble {
 
 impl Trouble {
     /// Every word of [`Trouble::reason`].
-    pub const REASONS: [&'static str; 13] = [
+    pub const REASONS: [&'static str; 14] = [
         "auth",
         "connect",
         "database",
@@ -52,6 +52,7 @@ impl Trouble {
         "timeout",
         "tls",
         "too_old",
+        "wrong_type",
     ];
 
     /// The label of metrics: one of [`Trouble::REASONS`].
@@ -82,6 +83,7 @@ impl Trouble {
                 "check that Redis speaks TLS there, and that `caRef` names who signed its certificate for this host"
             }
             "too_old" => "use Redis 6 or newer",
+            "wrong_type" => "that key holds something else: name another, or remove it",
             _ => "trying again",
         }
     }
@@ -111,6 +113,7 @@ fn reason(error: &RedisError) -> &'static str {
         Some("LOADING") => "loading",
         Some("READONLY") => "read_only",
         Some("OOM") => "full",
+        Some("WRONGTYPE") => "wrong_type",
         Some("ERR") if error.detail().is_some_and(|detail| detail.contains("DB index")) => "database",
         _ if error.kind() == ErrorKind::AuthenticationFailed => "auth",
         _ if error.kind() == ErrorKind::RESP3NotSupported => "too_old",

@@ -132,6 +132,7 @@ mod tests {
             tags: BTreeMap::new(),
             timestamp: None,
             priority: None,
+            idempotency_key: None,
         }
     }
 

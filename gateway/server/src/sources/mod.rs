@@ -1,21 +1,29 @@
-//! Sources: ways in that every pod hears by itself, past the broker. A source is handed its [`SourceSink`] by the wiring.
+//! Sources: ways in. What every pod hears by itself goes past the broker to the [`SourceSink`], the rest through it by the
+//! [`BrokerFeed`]; the wiring hands a source both.
 
 mod concern;
 mod glob;
+mod one_pod;
 mod queue;
 mod redis_pubsub;
+mod redis_stream;
 mod status;
 mod subscriptions;
+mod through;
 
+use std::pin::Pin;
 use std::sync::Arc;
 
 pub use concern::{concerned, reached};
+pub use one_pod::{Lease, LeaseKeys, OnePod};
 pub use redis_pubsub::RedisPubSub;
+pub use redis_stream::{RedisStream, consumer};
 use rtgw_config::checked::PublishRule;
 use rtgw_hub::GapScope;
 use rtgw_model::{ChannelName, GapReason, Publication, RuleIx};
 pub use status::{Named, SourceStatus, SourceStatuses};
 pub use subscriptions::Subscriptions;
+pub use through::Through;
 
 use crate::expressions::{DropReason, Mapped, MappingRules, SourceMessage};
 
@@ -25,6 +33,36 @@ pub trait SourceSink: Send + Sync {
     fn publication(&self, source: u16, rules: &[RuleIx], publication: Publication);
     /// Publications of these channels may have been missed.
     fn gap(&self, scope: GapScope, reason: GapReason);
+}
+
+/// The way of a source through the broker: to every pod, and into the history of channels that keep one.
+pub trait BrokerFeed: Send + Sync {
+    /// Publishes what a message of the source at index `source` became. Done when the broker has it, now or from an earlier call with the
+    /// same `once`.
+    fn publish(&self, source: u16, mapped: Mapped, once: Once) -> Feeding<'_>;
+}
+
+/// Boxed future of a publication's way to the broker.
+pub type Feeding<'a> = Pin<Box<dyn Future<Output = Result<(), NotFed>> + Send + 'a>>;
+
+/// What a message is published once under, to the same channels.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Once {
+    /// Whose key it is.
+    pub owner: String,
+    /// What the owner calls the message.
+    pub key: String,
+}
+
+/// Why a publication did not reach the broker.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum NotFed {
+    /// It never will: its data is too large.
+    #[error("the data is too large")]
+    TooLarge,
+    /// It may later, under the same key.
+    #[error("{0}")]
+    Unavailable(String),
 }
 
 /// Says whom a gap of a source concerns, by the rules of now.
@@ -40,4 +78,9 @@ pub type Mapping = Arc<dyn Fn(SourceMessage<'_>) -> Result<Mapped, DropReason> +
 pub fn mapping(publish: &[PublishRule], find_rule: FindRule) -> Mapping {
     let rules = MappingRules::new(publish);
     Arc::new(move |message| rules.map(message, &*find_rule))
+}
+
+/// What a gap is announced to other pods with: differs from every other, so that it is news, and ends with the reason.
+fn announcement(reason: GapReason) -> String {
+    format!("{:016x}:{}", fastrand::u64(..), reason.as_str())
 }

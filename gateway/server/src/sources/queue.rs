@@ -54,7 +54,7 @@ struct State {
     items: VecDeque<Item>,
     bytes: usize,
     session: u64,
-    /// The gap of a reconnect waits, and all behind it, until the subscriptions hold: told earlier, a client would reload while
+    /// The gap of a reconnect or takeover waits, and all behind it, until the subscriptions hold: told earlier, a client would reload while
     /// messages are still being missed.
     held: bool,
     /// Dropping until half is free, so that a mapping that falls behind for long makes few gaps and not one per message.
@@ -74,10 +74,10 @@ impl Queue {
     }
 
     /// Notes that messages were missed before whatever comes next, and holds it back until [`Queue::release`].
-    pub(super) fn hold_gap(&self) {
+    pub(super) fn hold_gap(&self, reason: GapReason) {
         let mut state = self.state.lock();
         state.held = true;
-        state.push_gap(GapReason::SourceReconnected);
+        state.push_gap(reason);
     }
 
     /// The subscriptions hold.
@@ -131,7 +131,10 @@ impl State {
     fn take(&mut self, most: usize) -> Vec<Item> {
         let mut taken = Vec::new();
         while taken.len() < most {
-            if self.held && self.items.front() == Some(&Item::Gap(GapReason::SourceReconnected)) {
+            // Those of an overflow are no matter of the subscriptions.
+            let of_connection =
+                |item: &&Item| matches!(item, Item::Gap(reason) if *reason != GapReason::SourceOverflow);
+            if self.held && self.items.front().filter(of_connection).is_some() {
                 break;
             }
             let Some(item) = self.items.pop_front() else { break };
@@ -211,10 +214,10 @@ mod tests {
         let old = queue.open_session();
         queue.push(old, text("old")).unwrap();
         let failed = queue.open_session();
-        queue.hold_gap();
+        queue.hold_gap(GapReason::SourceReconnected);
         assert_eq!(taken(&queue), ["old"], "what came before is not held back");
         let new = queue.open_session();
-        queue.hold_gap();
+        queue.hold_gap(GapReason::SourceReconnected);
         queue.push(old, text("late")).unwrap();
         queue.push(failed, text("late")).unwrap();
         queue.push(new, text("new")).unwrap();
@@ -229,7 +232,7 @@ mod tests {
         let session = queue.open_session();
         let (items, ()) = tokio::join!(queue.take(8), async { queue.push(session, text("a")).unwrap() });
         assert_eq!(items, [Item::Message(text("a"))]);
-        queue.hold_gap();
+        queue.hold_gap(GapReason::SourceReconnected);
         let (items, ()) = tokio::join!(queue.take(8), async { queue.release() });
         assert_eq!(items, [Item::Gap(GapReason::SourceReconnected)]);
     }

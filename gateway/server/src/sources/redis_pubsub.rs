@@ -5,17 +5,19 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use bytes::Bytes;
 use redis::{PushInfo, PushKind, Value};
-use rtgw_model::Timestamp;
+use rtgw_model::GapReason;
 use tokio::time::{Instant, sleep, timeout};
 
 use super::queue::{Item, Message, Queue, Session};
 use super::status::SourceStatus;
 use super::subscriptions::Subscriptions;
+use super::through::Through;
 use super::{Concerned, Mapping, SourceSink};
+use crate::clock;
 use crate::expressions::{DropReason, Mapped, Origin, SourceMessage};
 use crate::redis_link::{Address, Backoff, Connection, Quiet, Trouble, dial};
 
@@ -32,7 +34,8 @@ const BATCH: usize = 64;
 /// Mapping gives other tasks their turn after so long: the connection's reader may wait on the same thread.
 const TURN: Duration = Duration::from_millis(1);
 
-/// A Redis Pub/Sub source of one pod (`ingest: EveryPod`).
+/// A Redis Pub/Sub source in one pod.
+#[derive(Clone)]
 pub struct RedisPubSub {
     /// Its place in the configuration.
     pub index: u16,
@@ -46,10 +49,12 @@ pub struct RedisPubSub {
     pub mapping: Mapping,
     /// Whom a gap concerns ([`super::concerned`]).
     pub concerned: Concerned,
-    /// Publications were missed before it began, by clients that are there already.
-    pub missed: bool,
-    /// Where publications go.
+    /// Why publications were missed before it began, by clients that are there already; `None` where they were not.
+    pub missed: Option<GapReason>,
+    /// Where publications go, and gaps are told.
     pub sink: Arc<dyn SourceSink>,
+    /// Where publications go instead (`ingest: OnePod`).
+    pub through: Option<Through>,
     /// How it is doing; shared with readiness and metrics.
     pub status: Arc<SourceStatus>,
 }
@@ -83,7 +88,7 @@ impl RedisPubSub {
                     trouble
                 }
             };
-            missed = true;
+            missed = Some(GapReason::SourceReconnected);
             self.status.count_error(trouble.reason());
             if log.speaks(trouble.reason()) {
                 tracing::warn!(source = self.name, redis = %self.address, error = %trouble, reason = trouble.reason(),
@@ -94,13 +99,13 @@ impl RedisPubSub {
     }
 
     /// Connects and subscribes to everything. With `missed`, the gap is told as soon as all subscriptions hold.
-    async fn connect(&self, queue: &Arc<Queue>, missed: bool) -> Result<Connection, Trouble> {
+    async fn connect(&self, queue: &Arc<Queue>, missed: Option<GapReason>) -> Result<Connection, Trouble> {
         let session = queue.open_session();
         let (to, status, name) = (Arc::clone(queue), Arc::clone(&self.status), self.name.clone());
         let connection = dial(&self.address, move |push| receive(&name, &to, &status, session, push)).await?;
         let mut commands = connection.commands();
-        if missed {
-            queue.hold_gap();
+        if let Some(reason) = missed {
+            queue.hold_gap(reason);
         }
         if !self.subscriptions.channels().is_empty() {
             commands.subscribe(self.subscriptions.channels()).await?;
@@ -148,8 +153,13 @@ impl RedisPubSub {
             let mut turn = Instant::now();
             for item in items {
                 match item {
-                    Item::Gap(reason) => self.sink.gap((self.concerned)(), reason),
-                    Item::Message(message) => self.deliver_one(&message, &mut log),
+                    Item::Gap(reason) => {
+                        self.sink.gap((self.concerned)(), reason);
+                        if let Some(through) = &self.through {
+                            through.announce(reason).await;
+                        }
+                    }
+                    Item::Message(message) => self.deliver_one(&message, &mut log).await,
                 }
                 if turn.elapsed() >= TURN {
                     tokio::task::yield_now().await;
@@ -160,12 +170,15 @@ impl RedisPubSub {
         }
     }
 
-    fn deliver_one(&self, message: &Message, log: &mut Quiet) {
+    async fn deliver_one(&self, message: &Message, log: &mut Quiet) {
         let reason = match self.map(message) {
             None => return,
-            Some(Ok(Mapped { publication, rules, skipped })) => {
-                self.status.count_published(skipped);
-                return self.sink.publication(self.index, &rules, publication);
+            Some(Ok(mapped)) => {
+                let Some(through) = &self.through else {
+                    self.status.count_published(mapped.skipped);
+                    return self.sink.publication(self.index, &mapped.rules, mapped.publication);
+                };
+                return through.publish(self.index, &self.name, mapped, &self.status, log).await;
             }
             Some(Err(reason)) => reason,
         };
@@ -222,10 +235,5 @@ fn message(push: PushInfo) -> Option<Message> {
         // Confirmations of subscriptions.
         _ => return None,
     };
-    Some(Message { glob, channel: next()?, payload: next()?, heard: now() })
-}
-
-fn now() -> Timestamp {
-    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-    Timestamp(i64::try_from(since.as_millis()).unwrap_or(i64::MAX))
+    Some(Message { glob, channel: next()?, payload: next()?, heard: clock::wall() })
 }

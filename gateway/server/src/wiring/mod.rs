@@ -35,6 +35,7 @@ use crate::reload::Source;
 use crate::revocations::Revocations;
 use crate::rulebook::Rulebook;
 use crate::running::Running;
+use crate::source_publishing::SourcePublisher;
 use crate::sources::{FindRule, SourceStatuses};
 use crate::transport::{self, Settings, Transport};
 use crate::watch::Watch;
@@ -305,7 +306,9 @@ impl Core {
             rules: Arc::clone(&self.rules),
             running: Arc::clone(&self.running),
             intake: Arc::clone(&self.intake),
+            feed: Arc::new(SourcePublisher::new(self.publisher.clone())),
             readiness: Arc::clone(&self.readiness),
+            consumer: sources::consumer_of_this_process(),
             statuses: Arc::clone(&self.sources),
             tasks: tasks.clone(),
             ended: ended.clone(),

@@ -2,22 +2,26 @@
 //! changes; the others hear nothing of it.
 
 use std::collections::BTreeMap;
+use std::pin::Pin;
 use std::sync::Arc;
 
 use parking_lot::Mutex;
-use rtgw_config::checked::{Checked, RedisAddress, Source, SourceKind};
+use rtgw_config::checked::{Checked, Ingest, RedisAddress, Source, SourceKind};
 use rtgw_hub::GapScope;
-use rtgw_model::RuleIx;
+use rtgw_model::{GapReason, RuleIx};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::intake::Intake;
 use crate::readiness::Readiness;
-use crate::redis_link::{Address, AddressError, choose};
+use crate::redis_link::{Address, AddressError, Kind, Names, choose};
 use crate::rulebook::Rulebook;
 use crate::running::Running;
-use crate::sources::{RedisPubSub, SourceStatuses, Subscriptions, concerned, mapping};
+use crate::sources::{
+    BrokerFeed, Lease, LeaseKeys, OnePod, RedisPubSub, RedisStream, SourceStatus, SourceStatuses,
+    Subscriptions, Through, concerned, consumer, mapping,
+};
 
 /// The running sources and what they are made of.
 pub(super) struct Sources {
@@ -26,7 +30,10 @@ pub(super) struct Sources {
     pub(super) rules: Arc<Rulebook>,
     pub(super) running: Arc<Running>,
     pub(super) intake: Arc<Intake>,
+    pub(super) feed: Arc<dyn BrokerFeed>,
     pub(super) readiness: Arc<Readiness>,
+    /// What consumer groups know this process by.
+    pub(super) consumer: String,
     pub(super) statuses: Arc<SourceStatuses>,
     pub(super) tasks: TaskTracker,
     pub(super) ended: CancellationToken,
@@ -88,15 +95,14 @@ impl Sources {
                     "the source is restarted, because its configuration has changed"
                 );
             }
-            let (stop, task) = self.start(source, address, before)?;
+            let (stop, task) = self.start(config, source, address, before)?;
             started.insert(name.clone(), Started { source: written, address: address.clone(), stop, task });
         }
         Ok(())
     }
 
     fn address<'a>(&'a self, config: &'a Checked, source: &'a Source) -> Option<&'a RedisAddress> {
-        let SourceKind::RedisPubSub { redis, .. } = &source.kind;
-        choose(self.redis.as_ref(), redis.as_ref(), &config.redis)
+        choose(self.redis.as_ref(), source.redis(), &config.redis)
     }
 
     fn end(&self, name: &str, started: &Started) {
@@ -106,38 +112,95 @@ impl Sources {
 
     fn start(
         &self,
+        config: &Checked,
         source: &Source,
         address: &RedisAddress,
         before: Option<Started>,
     ) -> Result<(CancellationToken, JoinHandle<()>), AddressError> {
-        let SourceKind::RedisPubSub { channels, patterns, .. } = &source.kind;
         let (index, status) = self.statuses.of(&source.name);
-        let rules = Arc::clone(&self.rules);
-        let reader = RedisPubSub {
-            index,
-            name: source.name.clone(),
-            subscriptions: Subscriptions::new(channels.clone(), patterns.clone()),
-            address: Address::new(address)?,
-            mapping: mapping(&source.publish, Arc::new(move |name| rules.rule_of(name))),
-            concerned: self.concerned(&source.name),
-            // Nobody listened before, and clients may be there already, also of a pod that begins: told once, when it listens.
-            missed: true,
-            sink: Arc::clone(&self.intake) as _,
-            status: Arc::clone(&status),
-        };
-        let heard = Arc::clone(&status);
-        self.readiness.watch(format!("source:{}", source.name), move || heard.up());
+        let address = Address::new(address)?;
         let stop = self.ended.child_token();
         let until = stop.clone();
+        let turns = self.turns(config, source, &status)?;
+        let reading: Reading = match &source.kind {
+            SourceKind::RedisPubSub(of) => {
+                let reader = RedisPubSub {
+                    index,
+                    name: source.name.clone(),
+                    subscriptions: Subscriptions::new(of.channels.clone(), of.patterns.clone()),
+                    address,
+                    mapping: self.mapping(source),
+                    concerned: self.concerned(&source.name),
+                    // Nobody listened before, and clients may be there already, also of a pod that begins: told once, when it listens.
+                    missed: Some(GapReason::SourceReconnected),
+                    sink: Arc::clone(&self.intake) as _,
+                    through: source.through_the_broker().then(|| self.through()),
+                    status: Arc::clone(&status),
+                };
+                read_pub_sub(turns, reader, until)
+            }
+            SourceKind::RedisStream(of) => {
+                let reader = RedisStream {
+                    index,
+                    name: source.name.clone(),
+                    stream: of.clone(),
+                    address,
+                    consumer: self.consumer.clone(),
+                    announcements: names(config).of(Kind::SourceGap, &source.name),
+                    mapping: self.mapping(source),
+                    concerned: self.concerned(&source.name),
+                    lease: None,
+                    sink: Arc::clone(&self.intake) as _,
+                    feed: Arc::clone(&self.feed),
+                    status: Arc::clone(&status),
+                };
+                read_stream(turns, reader, until)
+            }
+        };
+        self.watch(&source.name, &status);
         let task = self.tasks.spawn(async move {
             // Two that read at once would publish everything twice.
             if let Some(before) = before {
                 let _ended = before.task.await;
                 status.ended();
             }
-            until.run_until_cancelled(reader.run()).await;
+            reading.await;
         });
         Ok((stop, task))
+    }
+
+    /// The turns of this pod at a source that one pod reads; `None` where every pod does, or where there is but one: without a Redis of
+    /// the gateway's, publications leave no process.
+    fn turns(
+        &self,
+        config: &Checked,
+        source: &Source,
+        status: &Arc<SourceStatus>,
+    ) -> Result<Option<OnePod>, AddressError> {
+        let shared = choose(self.redis.as_ref(), None, &config.redis);
+        let Some(address) = shared.filter(|_| source.ingest == Ingest::OnePod) else { return Ok(None) };
+        Ok(Some(OnePod {
+            name: source.name.clone(),
+            address: Address::new(address)?,
+            keys: LeaseKeys::new(&names(config), &source.name),
+            concerned: self.concerned(&source.name),
+            sink: Arc::clone(&self.intake) as _,
+            status: Arc::clone(status),
+        }))
+    }
+
+    fn through(&self) -> Through {
+        Through { feed: Arc::clone(&self.feed), lease: None }
+    }
+
+    fn watch(&self, name: &str, status: &Arc<SourceStatus>) {
+        let heard = Arc::clone(status);
+        self.readiness.watch(format!("source:{name}"), move || heard.up());
+    }
+
+    fn mapping(&self, source: &Source) -> crate::sources::Mapping {
+        let rules = Arc::clone(&self.rules);
+        mapping(&source.publish, Arc::new(move |name| rules.rule_of(name)))
     }
 
     /// Whom a gap of a source concerns, by the configuration of the moment.
@@ -160,4 +223,46 @@ impl Sources {
             }
         })
     }
+}
+
+/// Reads until it is told to stop.
+type Reading = Pin<Box<dyn Future<Output = ()> + Send>>;
+
+fn read_pub_sub(turns: Option<OnePod>, reader: RedisPubSub, stop: CancellationToken) -> Reading {
+    Box::pin(async move {
+        let Some(turns) = turns else {
+            stop.run_until_cancelled(reader.run()).await;
+            return;
+        };
+        let feed = reader.through.as_ref().map(|through| Arc::clone(&through.feed));
+        let read = |lease: Lease, missed, until: CancellationToken| {
+            let through = feed.clone().map(|feed| Through { feed, lease: Some(lease) });
+            let turn = RedisPubSub { missed: Some(missed), through, ..reader.clone() };
+            async move {
+                until.run_until_cancelled(turn.run()).await;
+            }
+        };
+        turns.run(&stop, read).await;
+    })
+}
+
+fn read_stream(turns: Option<OnePod>, reader: RedisStream, stop: CancellationToken) -> Reading {
+    Box::pin(async move {
+        let Some(turns) = turns else { return reader.run(&stop).await };
+        // The stream keeps what nobody has read: a takeover misses nothing.
+        let read = |lease: Lease, _, until: CancellationToken| {
+            let turn = RedisStream { lease: Some(lease), ..reader.clone() };
+            async move { turn.run(&until).await }
+        };
+        turns.run(&stop, read).await;
+    })
+}
+
+fn names(config: &Checked) -> Names {
+    Names::new(&config.namespace, &config.name)
+}
+
+/// What people know this machine by: the pod's name, in a cluster.
+pub(super) fn consumer_of_this_process() -> String {
+    consumer(&std::env::var("HOSTNAME").unwrap_or_default())
 }
