@@ -1,4 +1,4 @@
-//! Public keys of issuers, as a Secret holds them (PEM): an RSA key, a point of P-256 or P-384, an Ed25519 key.
+//! Public keys of issuers, as a Secret holds them (PEM): an RSA key, a point of P-256, P-384 or P-521, an Ed25519 key.
 //!
 //! Only as much of DER is read as leads to the key. The numbers of an RSA key are checked here; whether a point lies on its curve is
 //! found out by the library that uses it.
@@ -27,6 +27,8 @@ pub enum PublicKey {
     P256(Vec<u8>),
     /// A point of P-384, uncompressed: 97 bytes.
     P384(Vec<u8>),
+    /// A point of P-521, uncompressed: 133 bytes.
+    P521(Vec<u8>),
     /// Ed25519 (RFC 8032): 32 bytes.
     Ed25519(Vec<u8>),
 }
@@ -87,6 +89,7 @@ impl PublicKey {
         match (bytes.first(), bytes.len()) {
             (Some(4), 65) => Ok(Self::P256(bytes.to_vec())),
             (Some(4), 97) => Ok(Self::P384(bytes.to_vec())),
+            (Some(4), 133) => Ok(Self::P521(bytes.to_vec())),
             _ => Err(BadKey::Length),
         }
     }
@@ -101,11 +104,12 @@ impl PublicKey {
 
     /// Whether signatures of `algorithm` are made with keys of this kind.
     pub fn fits(&self, algorithm: Algorithm) -> bool {
-        use Algorithm::{EdDsa, Es256, Es384, Ps256, Ps384, Ps512, Rs256, Rs384, Rs512};
+        use Algorithm::{EdDsa, Es256, Es384, Es512, Ps256, Ps384, Ps512, Rs256, Rs384, Rs512};
         match self {
             Self::Rsa { .. } => matches!(algorithm, Rs256 | Rs384 | Rs512 | Ps256 | Ps384 | Ps512),
             Self::P256(_) => algorithm == Es256,
             Self::P384(_) => algorithm == Es384,
+            Self::P521(_) => algorithm == Es512,
             Self::Ed25519(_) => algorithm == EdDsa,
         }
     }
@@ -116,6 +120,7 @@ impl PublicKey {
             Self::Rsa { .. } => "an RSA key",
             Self::P256(_) => "a P-256 key",
             Self::P384(_) => "a P-384 key",
+            Self::P521(_) => "a P-521 key",
             Self::Ed25519(_) => "an Ed25519 key",
         }
     }
@@ -167,6 +172,7 @@ const RSA: &[u8] = &[0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 0x01, 0x01, 0x01];
 const EC: &[u8] = &[0x2a, 0x86, 0x48, 0xce, 0x3d, 0x02, 0x01];
 const P256: &[u8] = &[0x2a, 0x86, 0x48, 0xce, 0x3d, 0x03, 0x01, 0x07];
 const P384: &[u8] = &[0x2b, 0x81, 0x04, 0x00, 0x22];
+const P521: &[u8] = &[0x2b, 0x81, 0x04, 0x00, 0x23];
 const ED25519: &[u8] = &[0x2b, 0x65, 0x70];
 
 /// What is left of a DER text (X.690).
@@ -214,8 +220,10 @@ fn subject_key(der: &[u8]) -> Result<PublicKey, BadKey> {
             let curve = algorithm.expect(OID)?;
             let key = PublicKey::point(key);
             match (curve, &key) {
-                (P256, Ok(PublicKey::P256(_))) | (P384, Ok(PublicKey::P384(_))) => key,
-                (P256 | P384, _) => Err(BadKey::Length),
+                (P256, Ok(PublicKey::P256(_)))
+                | (P384, Ok(PublicKey::P384(_)))
+                | (P521, Ok(PublicKey::P521(_))) => key,
+                (P256 | P384 | P521, _) => Err(BadKey::Length),
                 _ => Err(BadKey::Kind),
             }
         }

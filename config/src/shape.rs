@@ -345,7 +345,7 @@ mod tests {
             "version": "1", "generation": 1, "name": "chat",
             "spec": {
                 "endpoints": [{"name": 7, "protocol": "Jason", "autosubscribe": []}, null],
-                "auth": {"anonymous": "Alow", "issuers": [{"name": "a", "algorithms": ["ES512"], "secretRef": {"name": "a", "key": "b"}}]},
+                "auth": {"anonymous": "Alow", "issuers": [{"name": "a", "algorithms": ["ES513"], "secretRef": {"name": "a", "key": "b"}}]},
                 "limits": {"pod": {"connections": 0}, "connection": {"messageBytes": -1}},
                 "tls": {},
             },
@@ -353,7 +353,7 @@ mod tests {
         let expected = [
             "error: namespace: is required",
             "error: spec.auth.anonymous: `Alow` is not one of its values\n  hint: did you mean `Allow`?",
-            "error: spec.auth.issuers[0].algorithms[0]: `ES512` is not in this version\n  hint: in this version: HS256, HS384, HS512, RS256, RS384, RS512, PS256, PS384, PS512, ES256, ES384, EdDSA",
+            "error: spec.auth.issuers[0].algorithms[0]: `ES513` is not one of its values\n  hint: did you mean `ES512`?",
             "error: spec.endpoints[0].autosubscribe: unknown field\n  hint: did you mean `autoSubscribe`?",
             "error: spec.endpoints[0].name: must be a text, not a number\n  hint: put quotes around it, as in \"7\"",
             "error: spec.endpoints[0].path: is required",

@@ -26,13 +26,9 @@ const FIELDS: &[&str] = &[
 
 /// Values by path of their field; a value may go on with `:NAME`.
 const VALUES: &[(&str, &[&str])] = &[
-    ("auth.issuers[].algorithms[]", ALGORITHMS),
     ("channels[].delivery.slowConsumer", &["DropOldest", "LatestPerKey"]),
     ("endpoints[].protocol", &["SocketIO", "SSE"]),
 ];
-
-/// The one library for signatures and TLS has no P-521.
-const ALGORITHMS: &[&str] = &["ES512"];
 
 /// Whether the field at `path` is designed but not built.
 pub(crate) fn is_field(path: &str) -> bool {

@@ -187,7 +187,7 @@ impl Check<'_> {
                     BadKey::NotPem => problem.hint(
                         "openssl pkey -in private.pem -pubout prints one; with HMAC the algorithms are HS256, HS384, HS512",
                     ),
-                    BadKey::Kind => problem.hint("in this version: RSA, P-256, P-384, Ed25519"),
+                    BadKey::Kind => problem.hint("in this version: RSA, P-256, P-384, P-521, Ed25519"),
                     _ => problem,
                 };
                 self.problems.add(problem);

@@ -7,6 +7,8 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use futures_util::FutureExt;
 use jsonwebtoken::EncodingKey;
 use jsonwebtoken::crypto::sign;
+use p521::ecdsa::SigningKey;
+use p521::ecdsa::signature::Signer;
 use rtgw_config::checked::{Algorithm, Issuer, IssuerKeys, Secret};
 use rtgw_config::public_key::PublicKey;
 use rtgw_model::Timestamp;
@@ -35,6 +37,7 @@ fn pair(algorithm: Algorithm) -> (&'static str, &'static str) {
     match algorithm {
         Algorithm::Es256 => (file!("p256.key"), file!("p256.pub")),
         Algorithm::Es384 => (file!("p384.key"), file!("p384.pub")),
+        Algorithm::Es512 => (file!("p521.key"), file!("p521.pub")),
         Algorithm::EdDsa => (file!("ed.key"), file!("ed.pub")),
         hmac if hmac.hmac_bytes().is_some() => (KEY, KEY),
         _ => (file!("rsa.key"), file!("rsa.pub")),
@@ -57,8 +60,22 @@ fn signing_key(text: &str) -> EncodingKey {
 fn token(named: &str, algorithm: Algorithm, key: &str) -> String {
     let header = format!(r#"{{"alg":"{named}"}}"#);
     let text = format!("{}.{}", URL_SAFE_NO_PAD.encode(header), URL_SAFE_NO_PAD.encode(CLAIMS));
-    let signature = sign(text.as_bytes(), &signing_key(key), algorithm.name().parse().unwrap()).unwrap();
+    let signature = if algorithm == Algorithm::Es512 {
+        es512(text.as_bytes(), key)
+    } else {
+        sign(text.as_bytes(), &signing_key(key), algorithm.name().parse().unwrap()).unwrap()
+    };
     format!("{text}.{signature}")
+}
+
+/// The other library has no P-521. What others signed is in [`samples_of_es512_are_verified`].
+fn es512(text: &[u8], key: &str) -> String {
+    let key = PrivateKeyDer::from_pem_slice(key.as_bytes()).unwrap();
+    let der = key.secret_der();
+    // `privateKey` of `ECPrivateKey` (RFC 5915): an octet string of 66 bytes behind its version.
+    let at = der.windows(5).position(|part| part == [2, 1, 1, 4, 66]).unwrap() + 5;
+    let signature: p521::ecdsa::Signature = SigningKey::from_slice(&der[at..at + 66]).unwrap().sign(text);
+    URL_SAFE_NO_PAD.encode(signature.to_bytes())
 }
 
 fn issuers(list: &str, secrets: &[(&str, &str)]) -> Issuers {
@@ -92,7 +109,7 @@ fn tokens_of_every_algorithm_are_verified() {
         bytes[10] ^= 1;
         let changed = format!("{text}.{}", URL_SAFE_NO_PAD.encode(&bytes));
         assert_eq!(verify(&issuer, &changed), Err(TokenError::Signature.into()), "{algorithm:?}");
-        for bad in [&bytes[1..], &[], &[0; 64], &[0; 96], &[0; 256]] {
+        for bad in [&bytes[1..], &[], &[0; 64], &[0; 96], &[0; 132], &[0; 256]] {
             let bad = format!("{text}.{}", URL_SAFE_NO_PAD.encode(bad));
             assert_eq!(verify(&issuer, &bad), Err(TokenError::Signature.into()), "{algorithm:?}");
         }
@@ -232,6 +249,57 @@ fn samples_of_rfc_7515_are_verified() {
         assert!(verify(1_300_819_379_999).is_ok(), "{header}");
         assert_eq!(verify(1_300_819_380_000), Err(TokenError::Expired.into()), "{header}");
     }
+}
+
+/// RFC 7515, appendix A.4, where what is signed is no claims; and a token that OpenSSL signed.
+#[test]
+fn samples_of_es512_are_verified() {
+    let (x, y) = (
+        bytes("AekpBQ8ST8a8VcfVOTNl353vSrDCLLJXmPk06wTjxrrjcBpXp5EOnYG_NjFZ6OvLFV1jSfS9tsz4qUxcWceqwQGk"),
+        bytes("ADSmRA43Z1DSNx_RvcLI87cdL07l6jQyyBXMoxVg_l2Th-x3S1WDhjDly79ajL4Kkd0AZMaZmh9ubmf63e3kyMj2"),
+    );
+    let point = [vec![4], x, y].concat();
+    let key = PublicKey::point(&point).unwrap();
+    let text = "eyJhbGciOiJFUzUxMiJ9.UGF5bG9hZA";
+    let signature = bytes(
+        "AdwMgeerwtHoh-l192l60hp9wAHZFVJbLfD_UxMi70cwnZOYaRI1bKPWROc-mZZqwqT2SI-KGDKB34XO0aw_7XdtAG8GaSwFKdCAPZgoXD2YBJZCPEX3xKpRwcdOO8KpEHwJjyqOgzDO7iKvU8vcnwNrmxYbSW9ERBXukOXolLzeO_Jn",
+    );
+    assert!(made(&key, Algorithm::Es512, text, &signature));
+    for wrong in [Algorithm::Es256, Algorithm::Es384, Algorithm::EdDsa, Algorithm::Rs512, Algorithm::Hs512] {
+        assert!(!made(&key, wrong, text, &signature), "{wrong:?}");
+    }
+    // Nothing but these bytes: another text, a byte more or less, numbers that are zero or as large as the curve's order.
+    assert!(!made(&key, Algorithm::Es512, &text[1..], &signature));
+    let order = "01fffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffa51868783bf2f966b7fcc0148f709a5d03bb5c9b8899c47aebb6fb71e91386409";
+    let order: Vec<u8> =
+        (0..order.len()).step_by(2).map(|at| u8::from_str_radix(&order[at..at + 2], 16).unwrap()).collect();
+    let (r, s) = signature.split_at(66);
+    for bad in [
+        [&[0; 66], s].concat(),
+        [r, &[0; 66]].concat(),
+        [r, &order].concat(),
+        [&order, s].concat(),
+        [&[0xff; 66], s].concat(),
+        [s, r].concat(),
+        [&signature[..], &[0]].concat(),
+        signature[1..].to_vec(),
+        vec![0; 132],
+        Vec::new(),
+    ] {
+        assert!(!made(&key, Algorithm::Es512, text, &bad));
+    }
+    // A point beside the curve, or at infinity, is no key that anything was signed with.
+    for at in [1, 66, 67, 132] {
+        let mut beside = point.clone();
+        beside[at] ^= 1;
+        assert!(!made(&PublicKey::point(&beside).unwrap(), Algorithm::Es512, text, &signature), "{at}");
+    }
+    let nowhere = PublicKey::point(&[&[4][..], &[0; 132]].concat()).unwrap();
+    assert!(!made(&nowhere, Algorithm::Es512, text, &signature));
+
+    let signature = "AUXTDf1PWI-GWKWOipJ1nQ6ZomO1qqYogrvXGmozeJwCtmlxJIvgKYs9ePzaiD47h84MY6n9_piegIMowy7lwII6AH9PVHl4NL34RgVhLnL22gOlfFYqEaPoDI70WIcPDlp73R6oZN-1F2nHNKGZWb8G6ZqOVx3skIqDLNFf8DEHxxbB";
+    let text = format!("{}.{}", URL_SAFE_NO_PAD.encode(r#"{"alg":"ES512"}"#), URL_SAFE_NO_PAD.encode(CLAIMS));
+    assert!(verify(&issuer(Algorithm::Es512), &format!("{text}.{signature}")).is_ok());
 }
 
 /// RFC 8037, appendix A.4: what is signed there are no claims.

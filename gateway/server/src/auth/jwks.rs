@@ -119,8 +119,12 @@ fn published(raw: &RawValue, algorithms: &[Algorithm]) -> Option<Published> {
     let number = |text: &Option<String>| URL_SAFE_NO_PAD.decode(text.as_ref()?).ok();
     let key = match (jwk.kty.as_str(), jwk.crv.as_deref()) {
         ("RSA", _) => PublicKey::rsa(&number(&jwk.n)?, &number(&jwk.e)?),
-        ("EC", Some(curve @ ("P-256" | "P-384"))) => {
-            let length = if curve == "P-256" { 32 } else { 48 };
+        ("EC", Some(curve @ ("P-256" | "P-384" | "P-521"))) => {
+            let length = match curve {
+                "P-256" => 32,
+                "P-384" => 48,
+                _ => 66,
+            };
             let (x, y) = (number(&jwk.x)?, number(&jwk.y)?);
             // RFC 7518, section 6.2.1.2: always as long as the curve's field.
             if x.len() != length || y.len() != length {

@@ -1,6 +1,8 @@
 //! Whether a key made a signature (RFC 7518, section 3; RFC 8037). The algorithm is always one that the issuer is configured with and
 //! that the key is made for.
 
+use p521::ecdsa::signature::Verifier;
+use p521::ecdsa::{Signature, VerifyingKey};
 use ring::hmac;
 use ring::signature::{
     self, RsaParameters, RsaPublicKeyComponents, UnparsedPublicKey, VerificationAlgorithm,
@@ -57,6 +59,13 @@ pub(super) fn made(key: &PublicKey, algorithm: Algorithm, text: &str, signature:
                 _ => &signature::ED25519,
             };
             UnparsedPublicKey::new(of, point).verify(text, signature).is_ok()
+        }
+        // The one curve that ring does not have.
+        PublicKey::P521(point) if key.fits(algorithm) => {
+            match (VerifyingKey::from_sec1_bytes(point), Signature::from_slice(signature)) {
+                (Ok(key), Ok(signature)) => key.verify(text, &signature).is_ok(),
+                _ => false,
+            }
         }
         _ => false,
     }

@@ -6,6 +6,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use bytes::Bytes;
 use parking_lot::Mutex;
 use rtgw_config::checked::{Algorithm, Jwks};
@@ -78,6 +80,24 @@ fn only_keys_that_can_sign_are_taken() {
     assert_eq!(read(&vec![ed("a"); 101], ED_ALONE), Err(BadSet::TooMany));
     for bad in ["", "[]", "{}", r#"{"keys":{}}"#, r#"{"keys":[}"#] {
         assert_eq!(PublishedKeys::read(bad.as_bytes(), ED_ALONE), Err(BadSet::Shape), "{bad}");
+    }
+}
+
+/// RFC 7518, section 6.2.1.2: the coordinates of a curve are as long as its field, zeros included.
+#[test]
+fn keys_of_every_curve_are_taken() {
+    for (curve, length, algorithm) in
+        [("P-256", 32, Algorithm::Es256), ("P-384", 48, Algorithm::Es384), ("P-521", 66, Algorithm::Es512)]
+    {
+        let number = |bytes: usize| URL_SAFE_NO_PAD.encode(vec![1; bytes]);
+        let key = |x, y| json!({"kty": "EC", "crv": curve, "x": number(x), "y": number(y), "kid": "a"});
+        let taken = PublishedKeys::read(set(&[key(length, length)]).as_bytes(), &[algorithm]).unwrap();
+        assert_eq!(taken.find(Some("a"), algorithm).len(), 1, "{curve}");
+        for (x, y) in [(length - 1, length), (length, length - 1), (length + 1, length), (0, 0)] {
+            assert_eq!(read(&[key(x, y)], &[algorithm]), Err(BadSet::NoneFits), "{curve}");
+        }
+        let others: Vec<Algorithm> = Algorithm::ALL.into_iter().filter(|other| *other != algorithm).collect();
+        assert_eq!(read(&[key(length, length)], &others), Err(BadSet::NoneFits), "{curve}");
     }
 }
 
@@ -166,8 +186,7 @@ async fn ask(keys: &KeySet, kid: &str) -> Lookup {
 }
 
 fn found() -> Lookup {
-    use base64::Engine;
-    let key = base64::engine::general_purpose::URL_SAFE_NO_PAD.decode(ED).unwrap();
+    let key = URL_SAFE_NO_PAD.decode(ED).unwrap();
     Lookup::Keys(vec![PublicKey::ed25519(&key).unwrap()])
 }
 

@@ -136,7 +136,7 @@ fn forged_and_broken_tokens_are_refused_with_their_reason() {
             token(r#"{"alg":"HS256","jwk":{"kty":"oct","k":"YnJvdWdodA"}}"#, &good, "brought"),
             TokenError::Signature,
         ),
-        ("ES512", headed(r#"{"alg":"ES512"}"#), TokenError::Algorithm),
+        ("ES256K", headed(r#"{"alg":"ES256K"}"#), TokenError::Algorithm),
         ("alg twice", headed(r#"{"alg":"HS256","alg":"none"}"#), TokenError::Malformed),
         (
             "kid of another kind",
