@@ -4,11 +4,12 @@ use std::sync::Arc;
 
 use rtgw_config::checked::Checked;
 use rtgw_hub::access::{self, Lookup};
-use rtgw_hub::{ChannelViewer, ConnectionViewer, Input, Order, Renewal, Tally, Target};
+use rtgw_hub::{ChannelViewer, ConnectionViewer, Grant, Input, Order, Renewal, Tally, Target};
 use rtgw_model::{ChannelName, Close, CloseCode, ConnectionKey, Denied, ErrorCode, Principal, Timestamp};
 use tokio::sync::oneshot;
 
 use crate::clock;
+use crate::intake::Room;
 use crate::revocations::{Full, Revocations, Revoked};
 use crate::rulebook::Rulebook;
 use crate::transport::{Inbox, ShardInput};
@@ -19,12 +20,20 @@ pub struct Control {
     inboxes: Arc<[Arc<dyn Inbox>]>,
     rules: Arc<Rulebook>,
     revocations: Arc<Revocations>,
+    /// Its bound on channels; without one there is none.
+    room: Option<Arc<Room>>,
 }
 
 impl Control {
     /// Over the inboxes of all shards.
     pub fn new(inboxes: Arc<[Arc<dyn Inbox>]>, rules: Arc<Rulebook>, revocations: Arc<Revocations>) -> Self {
-        Self { inboxes, rules, revocations }
+        Self { inboxes, rules, revocations, room: None }
+    }
+
+    /// The same, which has connections hear no more channels than `room` has places for.
+    #[must_use]
+    pub fn within(self, room: Arc<Room>) -> Self {
+        Self { room: Some(room), ..self }
     }
 
     /// Has connections hear a channel, whatever its rule says of them; returns how many hear it by this order now. Those at their
@@ -37,12 +46,22 @@ impl Control {
         Ok(self.order(target, Order::Subscribe(grant)).await)
     }
 
-    /// Whether [`Control::subscribe`] would be taken.
+    /// Whether [`Control::subscribe`] would be taken for each of `channels`, and there is a place for those that this pod does not
+    /// carry yet.
     ///
     /// # Errors
-    /// Those of [`Control::subscribe`].
-    pub fn may_subscribe(&self, channel: &str) -> Result<(), Denied> {
-        access::by_api(&*self.rules.load(), channel).map(drop)
+    /// Those of [`Control::subscribe`], and `not_available` where there are not as many places.
+    pub fn may_subscribe(&self, channels: &[&str]) -> Result<(), Denied> {
+        let rules = self.rules.load();
+        let grants = channels.iter().map(|channel| access::by_api(&*rules, channel));
+        let grants = grants.collect::<Result<Vec<Grant>, Denied>>()?;
+        match &self.room {
+            Some(room) if !room.has_place_for(grants.iter().map(Grant::channel)) => {
+                let message = "this pod carries as many channels as it may; try later";
+                Err(Denied::new(ErrorCode::NotAvailable, message))
+            }
+            _ => Ok(()),
+        }
     }
 
     /// Has connections hear a channel no more; returns how many did.

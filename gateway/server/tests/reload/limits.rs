@@ -88,6 +88,15 @@ async fn channels_shrink_and_grow_under_live_subscriptions() {
         assert_eq!(subscribe(&mut one, room).await, "subscribed");
     }
     assert_eq!(subscribe(&mut one, "e").await, "not_available");
+    // An order of the application's is bound by the same places, all of its channels or none.
+    let order = |rooms: &[&str]| {
+        let channels: Vec<String> = rooms.iter().map(|room| format!("room:{room}")).collect();
+        let answer =
+            http::post(gateway.admin, "/v1/subscribe", &json!({"user": "ann", "channels": channels}));
+        (answer.status, answer.json()["error"]["code"].clone())
+    };
+    assert_eq!(order(&["a", "d"]).0, 200, "carried already");
+    assert_eq!(order(&["a", "e"]), (503, json!("not_available")));
     change(&file, &gateway, &spec("channels: 2"));
     for room in ["a", "d"] {
         assert_eq!(subscribe(&mut other, room).await, "subscribed", "carried already");
@@ -99,6 +108,7 @@ async fn channels_shrink_and_grow_under_live_subscriptions() {
         assert_eq!(one.json_of_type("n").await["data"], json!(room), "what was subscribed stays so");
     }
     change(&file, &gateway, &spec("channels: 5"));
+    assert_eq!(order(&["e"]).0, 200);
     assert_eq!(subscribe(&mut other, "e").await, "subscribed");
     assert_eq!(subscribe(&mut other, "f").await, "not_available");
 }

@@ -92,10 +92,8 @@ pub(super) async fn subscribe(State(internal): State<Arc<Internal>>, body: Body)
         let target = body.whom().target()?;
         let channels = body.channels()?;
         let control = &internal.parts.control;
-        // All or none: nobody is subscribed to the first where the second has a slip in its name.
-        for channel in &channels {
-            control.may_subscribe(channel).map_err(|denied| refused(&denied))?;
-        }
+        // All or none: nobody is subscribed to the first where the second has a slip in its name, or no place.
+        control.may_subscribe(&channels).map_err(|denied| refused(&denied))?;
         let mut affected = 0;
         for channel in channels {
             let ordered = control.subscribe(Arc::clone(&target), channel);

@@ -141,7 +141,9 @@ pub(super) static ROUTES: [Route; 18] = [
     },
     Route {
         description: "The application's own decision: the channel's rule is not asked, and a change of rules or claims does not take the \
-             subscription away. Connections at their limit of subscriptions are left as they are.",
+             subscription away. Connections at their limit of subscriptions are left as they are. 503 `not_available` where the pod would carry more channels \
+             than `limits.pod.channels`.",
+        refusals: &[503, 504],
         ..order(
             "/v1/subscribe",
             Need::Subscribe,
