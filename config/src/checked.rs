@@ -247,6 +247,17 @@ pub struct Channel {
     pub delivery: Delivery,
     /// What is kept of them; absent: nothing.
     pub history: Option<History>,
+    /// What is known of who hears them; absent: nothing.
+    pub presence: Option<Presence>,
+}
+
+/// What is known of who hears a channel.
+#[derive(Clone, Debug)]
+pub struct Presence {
+    /// Subscribers that ask for it are told who comes and goes.
+    pub join_leave: bool,
+    /// What the others see of a member; absent: nothing.
+    pub info: Option<Expression>,
 }
 
 /// What is kept of a channel's publications.

@@ -3,7 +3,6 @@
 /// Fields by path inside `spec`; `[]` stands for any item of a list, `*` for any name of a map.
 const FIELDS: &[&str] = &[
     "auth.revocation",
-    "channels[].presence",
     "commands.*.ackArgs",
     "commands.*.reply.args",
     "endpoints[].greeting.data",

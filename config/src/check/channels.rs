@@ -58,14 +58,9 @@ impl Check<'_> {
         self.filters(&format!("{path}.filters"), &filters);
         let delivery = self.delivery(&format!("{path}.delivery"), channel.delivery.as_ref(), &filters);
         let history = self.history(&format!("{path}.history"), channel.history.as_ref(), &delivery);
-        Some(Channel {
-            pattern: pattern?,
-            subscribe: subscribe?,
-            publish: publish?,
-            filters,
-            delivery,
-            history,
-        })
+        let presence = self.presence(&format!("{path}.presence"), channel.presence.as_ref(), &scope);
+        let (subscribe, publish) = (subscribe?, publish?);
+        Some(Channel { pattern: pattern?, subscribe, publish, filters, delivery, history, presence })
     }
 
     fn filters(&mut self, path: &str, filters: &BTreeMap<String, String>) {

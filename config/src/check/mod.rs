@@ -11,6 +11,7 @@ mod history;
 mod issuers;
 mod limits;
 mod networks;
+mod presence;
 mod reach;
 mod redis;
 mod sources;

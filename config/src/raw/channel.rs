@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::delivery::Delivery;
 use super::history::History;
+use super::presence::Presence;
 use crate::defaults;
 
 /// Channels whose names fit a pattern, and who may use them.
@@ -32,6 +33,9 @@ pub struct Channel {
     /// What is kept of its publications. Absent: nothing.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub history: Option<History>,
+    /// Whether it is known who hears it. Absent: not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub presence: Option<Presence>,
     /// What happens to its publications on their way to clients.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub delivery: Option<Delivery>,

@@ -10,6 +10,7 @@ mod endpoint;
 pub mod history;
 mod issuer;
 mod limits;
+pub mod presence;
 mod redis;
 mod source;
 pub mod token_place;
@@ -32,6 +33,7 @@ pub use endpoint::{
 pub use history::{History, HistoryMode};
 pub use issuer::{Algorithm, Issuer, Jwks};
 pub use limits::{ConnectionLimits, IpLimits, Limits, PodLimits, TenantLimits, UserLimits, UserPolicy};
+pub use presence::Presence;
 pub use redis::{Embedded, ExternalRedis, Redis};
 pub use source::{Ingest, PublishRule, RedisPubSub, RedisStream, Source, StreamStart};
 pub use token_place::TokenPlace;

@@ -215,6 +215,7 @@ mod tests {
                 filters: Box::default(),
                 delivery: Default::default(),
                 history: None,
+                presence: Default::default(),
             };
             self.0.map(|verdict| (Arc::new(policy), verdict))
         }

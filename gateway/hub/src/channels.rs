@@ -19,6 +19,8 @@ pub(crate) struct Member {
     pub(crate) variant: Variant,
     /// The subscription has a filter to ask.
     pub(crate) filtered: bool,
+    /// It asked to be told who comes and goes.
+    pub(crate) told: bool,
 }
 
 impl Member {

@@ -9,6 +9,7 @@ use rtgw_model::{
 
 use crate::channels::{Channel, Waiter};
 use crate::filter::{self, Filter};
+use crate::presence::may_be_told;
 use crate::rate::Verdict;
 use crate::review::Standing;
 use crate::session::{Commands, Holding, InFlight};
@@ -20,6 +21,7 @@ use rtgw_model::{Close, CloseCode};
 struct Waiting {
     id: Option<CommandId>,
     recovered: Option<bool>,
+    told: bool,
 }
 
 impl Shard {
@@ -83,11 +85,12 @@ impl Shard {
             Intent::Echo { binary, payload } => {
                 self.reply(slot, now, id, name, Event::Echo { binary, payload });
             }
-            Intent::Subscribe { channel, filters, recover } => {
+            Intent::Subscribe { channel, filters, recover, presence: told } => {
                 // No channel keeps history in this version, so the truthful answer to a wish to recover is no.
                 let recovered = recover.then_some(false);
-                self.subscribe(slot, now, InFlight::Subscribe { id, filters, recovered }, channel);
+                self.subscribe(slot, now, InFlight::Subscribe { id, filters, recovered, told }, channel);
             }
+            Intent::Presence { channel, limit, after } => self.ask_presence(slot, id, channel, limit, after),
             Intent::Unsubscribe { channel } => self.unsubscribe(slot, now, id, &channel),
             Intent::Refresh(token) => self.refresh(slot, id, token),
             Intent::Narrow(lists) => self.narrow(slot, now, id, lists, true),
@@ -146,12 +149,13 @@ impl Shard {
         let held = self.channels.find(&channel).and_then(|known| Some((known, session.subscription(known)?)));
         let limit = self.profile(slot).subscriptions;
         match (held, in_flight) {
-            (Some((known, at)), InFlight::Subscribe { id, filters, recovered }) => {
+            (Some((known, at)), InFlight::Subscribe { id, filters, recovered, told }) => {
                 let Channel { policy, name, .. } = self.channels.get(known);
-                match Filter::explicit(&filters, policy) {
+                match may_be_told(policy, told).and_then(|()| Filter::explicit(&filters, policy)) {
                     Ok(filter) => {
                         let event = Event::Subscribed { channel: name.clone(), position: None, recovered };
                         self.set_filter(slot, at, filter, false);
+                        self.set_told(slot, at, told);
                         self.reply(slot, now, id, "subscribe", event);
                     }
                     Err(denied) => self.refuse(slot, now, id, "subscribe", denied),
@@ -242,8 +246,8 @@ impl Shard {
         let Some(commands) = &mut self.sessions[slot as usize].commands else { return };
         let placeholder = InFlight::Publish { id: None };
         match (std::mem::replace(&mut commands.in_flight, placeholder), answer) {
-            (InFlight::Subscribe { id, filters, recovered }, Answer::Subscribe(Ok(grant))) => {
-                if self.granted(slot, now, Waiting { id, recovered }, filters, &grant) {
+            (InFlight::Subscribe { id, filters, recovered, told }, Answer::Subscribe(Ok(grant))) => {
+                if self.granted(slot, now, Waiting { id, recovered, told }, filters, &grant) {
                     return;
                 }
             }
@@ -256,6 +260,12 @@ impl Shard {
             }
             (InFlight::Publish { id }, Answer::Published(Err(denied))) => {
                 self.refuse(slot, now, id, "publish", denied);
+            }
+            (InFlight::Presence { id }, Answer::Presence(Ok((channel, page)))) => {
+                self.reply(slot, now, id, "presence", Event::Presence { channel, page });
+            }
+            (InFlight::Presence { id }, Answer::Presence(Err(denied))) => {
+                self.refuse(slot, now, id, "presence", denied);
             }
             (InFlight::Command { id, name }, Answer::Command(Ok(event))) => {
                 self.reply(slot, now, id, name.as_str(), event);
@@ -276,7 +286,7 @@ impl Shard {
 
     /// Subscribes; true while another answer is waited for.
     fn granted(&mut self, slot: u32, now: Now, asked: Waiting, filters: FilterLists, grant: &Grant) -> bool {
-        let Waiting { id, recovered } = asked;
+        let Waiting { id, recovered, told } = asked;
         let commands = self.sessions[slot as usize].commands.as_ref();
         let outdated = commands.is_some_and(|commands| commands.outdated);
         let (policy, granted) = match self.standing(grant) {
@@ -284,7 +294,7 @@ impl Shard {
             Standing::Holds(..) | Standing::Outdated(_) => {
                 // Granted to who it was, or by a rule that decides otherwise by now.
                 let again = Question::Subscribe(grant.channel().as_str().into());
-                self.ask(slot, InFlight::Subscribe { id, filters, recovered }, again);
+                self.ask(slot, InFlight::Subscribe { id, filters, recovered, told }, again);
                 return true;
             }
             Standing::Undeclared => {
@@ -293,7 +303,7 @@ impl Shard {
                 return false;
             }
         };
-        let filter = match Filter::explicit(&filters, &policy) {
+        let filter = match may_be_told(&policy, told).and_then(|()| Filter::explicit(&filters, &policy)) {
             Ok(filter) => filter,
             Err(denied) => {
                 self.refuse(slot, now, id, "subscribe", denied);
@@ -304,12 +314,15 @@ impl Shard {
         if let Some(at) = known.and_then(|known| self.sessions[slot as usize].subscription(known)) {
             // The API was quicker.
             self.set_filter(slot, at, filter, false);
+            self.set_told(slot, at, told);
             let event = Event::Subscribed { channel: grant.channel().clone(), position: None, recovered };
             self.reply(slot, now, id, "subscribe", event);
             return false;
         }
         let holding = Holding { granted, auto: false, by_api: false, filter };
         let channel = self.join(slot, grant, &policy, holding);
+        let newest = self.sessions[slot as usize].subscriptions.len() - 1;
+        self.set_told(slot, newest, told);
         let generation = self.sessions[slot as usize].generation;
         let entry = self.channels.get_mut(channel);
         if entry.ready {

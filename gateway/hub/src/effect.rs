@@ -17,8 +17,25 @@ pub enum Effect {
     Want(ChannelName, RuleIx),
     /// This shard's last subscriber of the channel has left.
     Unwant(ChannelName),
+    /// A connection hears a channel whose members are known, from now on. What follows for the same two is in order.
+    Present(Box<Present>),
+    /// It hears it no more.
+    Absent(ConnectionKey, ChannelName),
     /// The socket may be read again (see [`crate::Shard::may_read`]).
     Resume(ConnectionId),
+}
+
+/// A connection that hears a channel.
+#[derive(Debug)]
+pub struct Present {
+    /// The connection's public id.
+    pub key: ConnectionKey,
+    /// Its endpoint.
+    pub endpoint: EndpointIx,
+    /// Its identity.
+    pub principal: Arc<Principal>,
+    /// What it hears.
+    pub channel: ChannelName,
 }
 
 /// A question with all that an answer needs.
@@ -62,6 +79,17 @@ pub enum Question {
         ephemeral: bool,
         /// Not to be published again under the same one of the same sender.
         idempotency_key: Option<Box<str>>,
+    },
+    /// Who hears this channel?
+    Presence {
+        /// Unchecked name.
+        channel: Box<str>,
+        /// Most members of the answer.
+        limit: u32,
+        /// Only members behind this one.
+        after: Option<ConnectionKey>,
+        /// The application lets it hear the channel, whatever the rule says.
+        by_api: bool,
     },
     /// What does this command of the manifest answer?
     Command {

@@ -9,7 +9,8 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use rtgw_model::{
-    ConnectionId, Event, GapReason, Message, Micros, Now, OutboxLimits, Outgoing, RuleIx, Timestamp, Variant,
+    Announced, ConnectionId, Event, GapReason, Message, Micros, Now, OutboxLimits, Outgoing, RuleIx,
+    Timestamp, Variant,
 };
 use smallvec::SmallVec;
 
@@ -34,6 +35,8 @@ enum Content {
     /// For one channel: any number in their order; for several channels: one.
     Publications(SmallVec<[Arc<Outgoing>; 1]>),
     Gap(GapReason, Timestamp),
+    /// For those who asked to be told.
+    Arrival(Arc<Announced>),
 }
 
 #[derive(Debug)]
@@ -58,7 +61,7 @@ impl Fanout {
     fn publications(&self) -> usize {
         match &self.content {
             Content::Publications(publications) => publications.len(),
-            Content::Gap(..) => 0,
+            Content::Gap(..) | Content::Arrival(_) => 0,
         }
     }
 }
@@ -175,6 +178,14 @@ impl Shard {
         }
     }
 
+    pub(crate) fn enqueue_arrival(&mut self, announced: Arc<Announced>) {
+        let known = self.channels.find(announced.channel().as_str());
+        if let Some(channel) = known.filter(|channel| self.channels.get(*channel).present() > 0) {
+            let fanout = Fanout::new(smallvec::smallvec![(channel, 0)], Content::Arrival(announced));
+            self.fanouts.push(&mut self.channels, fanout);
+        }
+    }
+
     /// Carries waiting publications to outboxes, as far as `budget` goes; true when some are left for the next turn.
     pub fn advance(&mut self, now: Now, budget: TurnBudget) -> bool {
         let mut left = Left { connections: budget.connections.max(1), deliveries: budget.deliveries.max(1) };
@@ -203,7 +214,7 @@ impl Shard {
                 fanout.channels.iter().map(|(channel, _)| self.channels.get(*channel).present()).sum();
             let count = match &fanout.content {
                 Content::Publications(publications) => publications.len(),
-                Content::Gap(..) => 1,
+                Content::Gap(..) | Content::Arrival(_) => 1,
             };
             // Fan-outs with a stamp stay in line: their once-per-connection mark belongs to one walk at a time.
             let may = at > 0
@@ -292,6 +303,9 @@ impl Shard {
                 let frame = self.gap_frame(channel, member.variant, *reason, *at);
                 self.deliver(member.slot, frame, limits, left);
                 return;
+            }
+            Content::Arrival(announced) => {
+                return self.reach_told(announced, rule, member, limits, left);
             }
         };
         let filter = member.filtered.then(|| session.subscription(channel)).flatten();
@@ -390,6 +404,34 @@ impl Shard {
         let event = Event::Gap { channel: self.channels.get(channel).name.clone(), reason };
         let bytes: Bytes = self.encoder.message(variant, &Message { reply_to: None, timestamp, event });
         self.keep_frame(cell, Frame::of_server(bytes))
+    }
+
+    /// Puts who came or went into the outbox of a member that asked for it.
+    fn reach_told(
+        &mut self,
+        announced: &Announced,
+        rule: RuleIx,
+        member: Member,
+        limits: OutboxLimits,
+        left: &mut Left,
+    ) {
+        // A look costs, too: most members may not have asked.
+        left.deliveries = left.deliveries.saturating_sub(1);
+        if !member.told {
+            return;
+        }
+        if announced.is_gap() {
+            self.counters.gap(rule, GapReason::Crowded.as_str());
+        }
+        let cell = usize::from(member.variant.0);
+        let frame = match self.fanouts.frames.get(cell).copied().flatten() {
+            Some(frame) => frame,
+            None => {
+                let bytes = announced.frame(member.variant, &*self.encoder);
+                self.keep_frame(cell, Frame::of_server(bytes))
+            }
+        };
+        self.deliver(member.slot, frame, limits, left);
     }
 
     /// Puts a frame into the palette, for all of this walk.

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use rtgw_model::{
-    Admission, ChannelName, Close, ConnectionId, Denied, Event, GapReason, Outgoing, Position, Principal,
-    PublicationId, Rejection, Request, RuleIx,
+    Admission, Announced, ChannelName, Close, ConnectionId, Denied, Event, GapReason, Members, Outgoing,
+    Position, Principal, PublicationId, Rejection, Request, RuleIx,
 };
 
 use crate::access::{Lookup, Review};
@@ -35,6 +35,8 @@ pub enum Input {
     Gone(ConnectionId, Option<u16>),
     /// A publication, in the order of its channels.
     Publication(Arc<Outgoing>),
+    /// Somebody came or went, in the order of its channel.
+    Announced(Arc<Announced>),
     /// Publications were missed.
     Gap(GapScope, GapReason),
     /// The broker carries the channel from now on; answers [`crate::Effect::Want`]. Where the channel keeps history, with where it stood:
@@ -65,6 +67,8 @@ pub enum Answer {
     Reauthorized(Arc<Principal>, Review),
     /// To `Publish`: the channel it went to and its id.
     Published(Result<(ChannelName, Option<PublicationId>), Denied>),
+    /// To `Presence`: the channel and who hears it.
+    Presence(Result<(ChannelName, Members), Denied>),
     /// To `Command`: what is said.
     Command(Result<Event, Denied>),
 }

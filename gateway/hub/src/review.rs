@@ -92,8 +92,12 @@ impl Shard {
                     if self.reviews.open >= budget.reviews {
                         return false;
                     }
-                    if self.sessions.get(slot).is_some_and(|session| session.is_open() && !session.reviewed) {
-                        self.review_session(slot as u32, now);
+                    if let Some(session) = self.sessions.get(slot).filter(|session| session.is_open()) {
+                        let reviewed = session.reviewed;
+                        self.reconcile_presence(slot as u32);
+                        if !reviewed {
+                            self.review_session(slot as u32, now);
+                        }
                     }
                     self.reviews.walk = Some(Walk::Sessions(slot + 1));
                 }

@@ -73,6 +73,8 @@ pub(crate) struct Subscription {
     pub(crate) auto: bool,
     /// The application's will, whatever the rule says.
     pub(crate) by_api: bool,
+    /// It was said that it hears the channel.
+    pub(crate) present: bool,
     /// The newest configuration whose rules are known to allow it to who the session is now.
     pub(crate) granted: Revision,
     pub(crate) filter: Option<Box<Filter>>,
@@ -91,13 +93,15 @@ pub(crate) struct Holding {
 #[derive(Debug)]
 pub(crate) enum InFlight {
     /// May it subscribe? With the lists to filter by.
-    Subscribe { id: Option<CommandId>, filters: FilterLists, recovered: Option<bool> },
+    Subscribe { id: Option<CommandId>, filters: FilterLists, recovered: Option<bool>, told: bool },
     /// It may; the broker does not carry the channel yet.
     Ready(ChannelName),
     /// May it go on under another token?
     Refresh { id: Option<CommandId> },
     /// May it publish, and under which id?
     Publish { id: Option<CommandId> },
+    /// Who hears a channel?
+    Presence { id: Option<CommandId> },
     /// What does a command of the manifest answer?
     Command { id: Option<CommandId>, name: CommandName },
 }

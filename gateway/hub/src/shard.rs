@@ -183,6 +183,7 @@ impl Shard {
                 }
             }
             Input::Gone(connection, code) => self.gone(connection, code),
+            Input::Announced(announced) => self.enqueue_arrival(announced),
             Input::Publication(outgoing) => self.enqueue_publication(now, outgoing),
             Input::Gap(scope, reason) => self.enqueue_gap(&scope, reason, now),
             Input::Ready(channel, position) => self.ready(now, &channel, position),
@@ -384,7 +385,7 @@ impl Shard {
     ) -> ChannelIx {
         let Holding { granted, auto, by_api, filter } = holding;
         let variant = self.profile(slot).variant;
-        let member = Member { slot, variant, filtered: filter.is_some() };
+        let member = Member { slot, variant, filtered: filter.is_some(), told: false };
         let (as_of, early) = (granted.max(self.revision()), granted > self.revision());
         let (channel, place, first) = self.channels.join(grant.channel(), (policy, as_of), early, member);
         let rule = self.channels.get(channel).policy.rule;
@@ -397,7 +398,10 @@ impl Shard {
         if held.len() == held.capacity() && held.len() < 4 {
             held.reserve_exact(1);
         }
-        held.push(Subscription { channel, place, auto, by_api, granted, filter });
+        held.push(Subscription { channel, place, auto, by_api, present: false, granted, filter });
+        if self.channels.get(channel).policy.presence.is_on() {
+            self.reconcile_presence(slot);
+        }
         channel
     }
 
@@ -419,6 +423,10 @@ impl Shard {
             replace(sessions, slot, channel, place);
         });
         self.count_subscription(rule, -1);
+        if held.present {
+            let key = self.sessions[slot as usize].key;
+            self.effects.push(Effect::Absent(key, name.clone()));
+        }
         if last {
             if shaped {
                 self.shapers.forget(held.channel);

@@ -34,6 +34,7 @@ fn open(shard: &mut Shard, outbox: OutboxLimits) -> ConnectionId {
         filters: Box::default(),
         delivery: Default::default(),
         history: None,
+        presence: Default::default(),
     };
     let principal = Arc::new(Principal {
         user: "".into(),

@@ -41,6 +41,7 @@ impl Lookup for Rule {
             filters,
             delivery,
             history: None,
+            presence: Default::default(),
         }))
     }
     fn rules(&self) -> usize {
@@ -108,7 +109,8 @@ impl Rig {
 
     fn subscribe(&mut self) {
         let channel = "a".into();
-        let intent = Intent::Subscribe { channel, filters: Default::default(), recover: false };
+        let intent =
+            Intent::Subscribe { channel, filters: Default::default(), recover: false, presence: false };
         self.shard.handle(NOW, Input::Received(self.client, Ok(Request { id: Some("1".into()), intent })));
     }
 

@@ -2,7 +2,9 @@
 
 use bytes::Bytes;
 
-use crate::{ChannelName, CommandId, Denied, FilterLists, Position, PublicationId, Timestamp};
+use crate::{
+    ChannelName, CommandId, Denied, FilterLists, Member, Members, Position, PublicationId, Timestamp,
+};
 
 /// One message of the server with what every message may carry.
 #[derive(Clone, Debug, PartialEq)]
@@ -61,6 +63,27 @@ pub enum Event {
         at: Option<Timestamp>,
         /// Shown by the `Event` envelope.
         priority: Option<Box<str>>,
+    },
+    /// Who hears a channel.
+    Presence {
+        /// The channel.
+        channel: ChannelName,
+        /// Those of this page.
+        page: Members,
+    },
+    /// Somebody hears a channel from now on.
+    Joined {
+        /// The channel.
+        channel: ChannelName,
+        /// Who.
+        member: Member,
+    },
+    /// Somebody hears a channel no more.
+    Left {
+        /// The channel.
+        channel: ChannelName,
+        /// Who.
+        member: Member,
     },
     /// A command of the manifest was carried out; with this raw JSON.
     Acknowledged(Bytes),
@@ -137,11 +160,13 @@ pub enum GapReason {
     InboxFull,
     /// The connection read too slowly and its policy dropped.
     SlowConsumer,
+    /// A channel has too many members to tell of all who come and go; no publication was missed.
+    Crowded,
 }
 
 impl GapReason {
     /// Every reason.
-    pub const ALL: [GapReason; 8] = [
+    pub const ALL: [GapReason; 9] = [
         Self::SourceReconnected,
         Self::SourceOverflow,
         Self::BrokerReconnected,
@@ -150,6 +175,7 @@ impl GapReason {
         Self::SourceTakeover,
         Self::InboxFull,
         Self::SlowConsumer,
+        Self::Crowded,
     ];
 
     /// The word on the wire and in metrics.
@@ -163,6 +189,7 @@ impl GapReason {
             Self::SourceTakeover => "source_takeover",
             Self::InboxFull => "inbox_full",
             Self::SlowConsumer => "slow_consumer",
+            Self::Crowded => "crowded",
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 
-use crate::{CommandName, Denied, FilterLists, Token};
+use crate::{CommandName, ConnectionKey, Denied, FilterLists, Token};
 
 /// The client's own id of a command: the raw JSON of the member `id` (a string or number of at most 128 bytes),
 /// echoed as it came.
@@ -37,6 +37,17 @@ pub enum Intent {
         filters: FilterLists,
         /// The client asks for what it missed; it must be told whether it got that.
         recover: bool,
+        /// Be told who comes and goes.
+        presence: bool,
+    },
+    /// Who hears a channel?
+    Presence {
+        /// Unchecked name.
+        channel: Box<str>,
+        /// Most members of the answer, at most [`crate::MOST_MEMBERS`]; 0 asks only how many there are.
+        limit: u32,
+        /// Only members behind this one: where the page before ended.
+        after: Option<ConnectionKey>,
     },
     /// `subscribe` without a channel: add to the lists that narrow the auto-subscribed channels.
     Narrow(FilterLists),
@@ -86,6 +97,7 @@ impl Intent {
         match self {
             Self::Subscribe { .. } | Self::Narrow(_) => "subscribe",
             Self::Unsubscribe { .. } | Self::Widen(_) => "unsubscribe",
+            Self::Presence { .. } => "presence",
             Self::Ping => "ping",
             Self::Publish { .. } => "publish",
             Self::Command { name, .. } => name.as_str(),

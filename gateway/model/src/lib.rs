@@ -16,6 +16,7 @@ mod histogram;
 mod intent;
 mod outgoing;
 mod policy;
+mod presence;
 mod principal;
 mod publication;
 mod time;
@@ -39,6 +40,9 @@ pub use intent::{CommandId, Intent, Rejection, Request};
 pub use outgoing::Outgoing;
 pub use policy::{
     ChannelPolicy, DeliveryPolicy, EndpointIx, HistoryMode, HistoryPolicy, Priority, RuleIx, Throttle,
+};
+pub use presence::{
+    ANNOUNCED_CLIENTS, Announced, Arrival, INFO_BYTES, MEMBERS, MOST_MEMBERS, Member, Members, Presence,
 };
 pub use principal::Principal;
 pub use publication::{

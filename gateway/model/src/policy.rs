@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use crate::Presence;
+
 /// Number of a channel rule's pattern; labels metrics by pattern. Stable for the life of the process: a reload adds numbers and
 /// never gives one to another pattern.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -27,6 +29,8 @@ pub struct ChannelPolicy {
     pub delivery: DeliveryPolicy,
     /// What the broker keeps of them; absent: nothing.
     pub history: Option<Arc<HistoryPolicy>>,
+    /// What is known of who hears it.
+    pub presence: Presence,
 }
 
 /// What the broker keeps of a channel's publications, so that who was away can be told what it missed.

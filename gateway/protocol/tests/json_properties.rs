@@ -101,6 +101,7 @@ fn check(text: &str) -> Result<(), TestCaseError> {
                     let data: Box<RawValue> = serde_json::from_slice(&data).unwrap();
                     prop_assert!(data.get().len() <= text.len() * 6);
                 }
+                Intent::Presence { limit, .. } => prop_assert!(limit <= rtgw_model::MOST_MEMBERS),
                 Intent::Unsubscribe { .. } | Intent::Refresh(_) | Intent::Ping | Intent::Echo { .. } => {}
             }
         }

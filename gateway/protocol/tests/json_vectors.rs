@@ -3,8 +3,8 @@
 
 use rtgw_model::{
     ChannelName, CloseCode, CommandName, CommandNames, ConnectionKey, Denied, Encoder, ErrorCode, Event,
-    FilterLists, GapReason, Intent, Message, Position, Publication, PublicationId, Retry, Timestamp, Token,
-    UnsubscribeReason,
+    FilterLists, GapReason, Intent, Member, Members, Message, Position, Publication, PublicationId, Retry,
+    Timestamp, Token, UnsubscribeReason,
 };
 use rtgw_protocol::json::{self, Envelope};
 use rtgw_protocol::wires::{Protocol, VariantSpec, Wires};
@@ -84,6 +84,13 @@ enum Means {
         filters: Map<String, Value>,
         #[serde(default)]
         recover: bool,
+        #[serde(default)]
+        presence: bool,
+    },
+    Presence {
+        channel: Box<str>,
+        limit: u32,
+        after: Option<String>,
     },
     Unsubscribe {
         channel: Box<str>,
@@ -110,8 +117,12 @@ impl From<Means> for Intent {
     fn from(means: Means) -> Self {
         match means {
             Means::Ping => Intent::Ping,
-            Means::Subscribe { channel, filters, recover } => {
-                Intent::Subscribe { channel, filters: lists(filters), recover }
+            Means::Subscribe { channel, filters, recover, presence } => {
+                Intent::Subscribe { channel, filters: lists(filters), recover, presence }
+            }
+            Means::Presence { channel, limit, after } => {
+                let after = after.map(|key| ConnectionKey(u128::from_str_radix(&key, 16).unwrap()));
+                Intent::Presence { channel, limit, after }
             }
             Means::Unsubscribe { channel } => Intent::Unsubscribe { channel },
             Means::Narrow(map) => Intent::Narrow(lists(map)),
@@ -244,11 +255,28 @@ enum Said {
     Acknowledged(String),
     Error { code: String, message: String },
     Gap { channel: String, reason: String },
+    Presence { channel: String, members: Vec<Who>, clients: u64, users: u64, more: bool },
+    Join { channel: String, member: Who },
+    Leave { channel: String, member: Who },
     Refreshed { expires_at: Option<i64> },
     TokenExpiring { in_ms: u64 },
     Reconnect { after_ms: u64 },
     Greeting(String),
     DefaultGreeting { key: String, ping_interval_ms: u32, user: String },
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Who {
+    key: u128,
+    user: Box<str>,
+    info: String,
+}
+
+impl From<Who> for Member {
+    fn from(Who { key, user, info }: Who) -> Self {
+        Self { connection: ConnectionKey(key), user, info: info.into() }
+    }
 }
 
 /// `None` where the greeting is none.
@@ -285,6 +313,16 @@ fn event(said: Said, envelope: Envelope, at: Timestamp) -> Option<Event> {
             channel: channel(name),
             reason: GapReason::ALL.into_iter().find(|reason| reason.as_str() == word).unwrap(),
         },
+        Said::Presence { channel: name, members, clients, users, more } => {
+            let members = members.into_iter().map(Member::from).collect();
+            Event::Presence { channel: channel(name), page: Members { members, clients, users, more } }
+        }
+        Said::Join { channel: name, member } => {
+            Event::Joined { channel: channel(name), member: member.into() }
+        }
+        Said::Leave { channel: name, member } => {
+            Event::Left { channel: channel(name), member: member.into() }
+        }
         Said::Refreshed { expires_at } => Event::Refreshed { expires_at: expires_at.map(Timestamp) },
         Said::TokenExpiring { in_ms } => Event::TokenExpiring { in_ms },
         Said::Reconnect { after_ms } => Event::Reconnect { after_ms, reason: "drain" },

@@ -22,6 +22,7 @@ pub mod metrics;
 pub mod numbers;
 pub mod outbound;
 pub mod pace;
+pub mod presence;
 pub mod publishing;
 pub mod questions;
 pub mod readiness;

@@ -19,6 +19,7 @@ use crate::client_publishing::{ClientPublisher, Published};
 use crate::commands::{Commands, Sent};
 use crate::control;
 use crate::intake::Room;
+use crate::presence::{Asked, Roster};
 use crate::publishing::{Draft, Idempotency};
 use crate::refusal::Refusal;
 use crate::rulebook::Rulebook;
@@ -31,6 +32,7 @@ const REFRESH_TIMEOUT: Duration = Duration::from_secs(5);
 pub struct Questions {
     runtime: Handle,
     parts: Arc<Parts>,
+    roster: Option<Arc<Roster>>,
 }
 
 struct Parts {
@@ -55,13 +57,19 @@ impl Questions {
         inboxes: Vec<Arc<dyn Inbox>>,
     ) -> Self {
         let parts = Parts { rules, admitter, commands, publisher, room, inboxes };
-        Self { runtime, parts: Arc::new(parts) }
+        Self { runtime, parts: Arc::new(parts), roster: None }
+    }
+
+    /// The same, which knows who answers for presence.
+    #[must_use]
+    pub fn with_presence(self, roster: Arc<Roster>) -> Self {
+        Self { roster: Some(roster), ..self }
     }
 
     /// Takes a question; never waits.
     pub fn ask(&self, ask: Ask) {
-        let parts = Arc::clone(&self.parts);
-        self.runtime.spawn(async move { parts.answer(ask).await });
+        let (parts, roster) = (Arc::clone(&self.parts), self.roster.clone());
+        self.runtime.spawn(async move { parts.answer(ask, roster).await });
     }
 }
 
@@ -75,7 +83,7 @@ struct Wanted {
 }
 
 impl Parts {
-    async fn answer(&self, asked: Ask) {
+    async fn answer(&self, asked: Ask, roster: Option<Arc<Roster>>) {
         let Ask { connection, key, endpoint, principal, question } = asked;
         let asker = Asker { key, endpoint, principal: &principal };
         let inbox = self.inboxes.get(usize::from(connection.shard));
@@ -106,6 +114,13 @@ impl Parts {
                 let mut reply = Reply::new(inbox, connection, Answer::Published(Err(fault())));
                 let wanted = Wanted { channel, event, data, ephemeral, key };
                 reply.answer = Some(Answer::Published(self.publish(connection, wanted, &asker).await));
+            }
+            Question::Presence { channel, limit, after, by_api } => {
+                let mut reply = Reply::new(inbox, connection, Answer::Presence(Err(fault())));
+                if let Some(roster) = roster {
+                    let asked = Asked { channel, limit, after, by_api };
+                    reply.answer = Some(Answer::Presence(roster.ask(asked, &asker).await));
+                }
             }
             Question::Command { id, name, data } => {
                 let mut reply = Reply::new(inbox, connection, Answer::Command(Err(fault())));

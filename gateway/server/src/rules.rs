@@ -4,16 +4,17 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use rtgw_config::checked::{self, Channel, Checked};
 use rtgw_config::pattern::{Pattern, Segment};
 use rtgw_hub::access::{Action, Asker, Lookup, Revision, Rules, Verdict};
 use rtgw_model::{
-    ChannelName, ChannelPolicy, DeliveryPolicy, EndpointIx, Expiry, HistoryMode, HistoryPolicy, Priority,
-    RuleIx, Throttle,
+    ChannelName, ChannelPolicy, DeliveryPolicy, EndpointIx, Expiry, HistoryMode, HistoryPolicy, INFO_BYTES,
+    Presence, Priority, RuleIx, Throttle,
 };
 use rustc_hash::FxHashMap;
 
-use crate::expressions::{CallerScope, Condition, Connection, Known, Target};
+use crate::expressions::{CallerScope, Condition, Connection, JsonPlan, Known, Target};
 use crate::numbers::Numbers;
 
 /// What a pattern captured, by name, in the pattern's order.
@@ -45,6 +46,8 @@ struct Rule {
     pattern: Pattern,
     subscribe: Condition,
     publish: Condition,
+    /// What others see of a member.
+    info: Option<JsonPlan>,
 }
 
 impl CompiledRules {
@@ -128,6 +131,52 @@ impl CompiledRules {
         self.policies.get(rule)?.history.clone()
     }
 
+    /// What is to be known of `asker`, who hears `channel`: the rule, whether others are told, and what they see of it as JSON. `None`
+    /// where nothing is.
+    pub fn presence_of(&self, channel: &ChannelName, asker: &Asker<'_>) -> Option<(RuleIx, bool, Bytes)> {
+        const NULL: Bytes = Bytes::from_static(b"null");
+        let (place, captures) = self.find(channel)?;
+        let (rule, policy) = (self.rules.get(place)?, self.policies.get(place)?);
+        if !policy.presence.is_on() {
+            return None;
+        }
+        let info = rule.info.as_ref().map_or(NULL, |plan| {
+            let scope = self.scope(rule, channel, &captures, asker);
+            match plan.evaluate(&scope, None) {
+                Ok(info) if info.len() <= INFO_BYTES => info,
+                Ok(info) => {
+                    tracing::debug!(expression = plan.source(), %channel, bytes = info.len(), "the info of a member is too large and left out");
+                    NULL
+                }
+                Err(error) => {
+                    tracing::debug!(expression = plan.source(), %channel, %error, "the info of a member cannot be made and is left out");
+                    NULL
+                }
+            }
+        });
+        Some((policy.rule, policy.presence == Presence::JoinLeave, info))
+    }
+
+    /// What a channel's rule sees.
+    fn scope<'a>(
+        &'a self,
+        rule: &Rule,
+        channel: &'a ChannelName,
+        captures: &'a [(&'a str, &'a str)],
+        asker: &Asker<'a>,
+    ) -> CallerScope<'a> {
+        let principal = asker.principal;
+        let connection = Connection {
+            key: asker.key,
+            ip: principal.ip,
+            endpoint: self.endpoint(asker.endpoint),
+            query: &principal.query,
+        };
+        CallerScope::new(connection, principal.claims.as_bytes(), crate::clock::unix_seconds())
+            .with_identity(&principal.user, &principal.tenant)
+            .with_target(Target { channel: channel.as_str(), captures, rest: rule.pattern.takes_rest() })
+    }
+
     /// Which configuration the rules are of.
     pub fn revision(&self) -> Revision {
         self.revision
@@ -183,6 +232,7 @@ impl Rule {
             pattern: channel.pattern.clone(),
             subscribe: Condition::new(&channel.subscribe),
             publish: Condition::new(&channel.publish),
+            info: channel.presence.as_ref().and_then(|presence| presence.info.as_ref()).map(JsonPlan::new),
         }
     }
 }
@@ -200,6 +250,11 @@ fn policy(numbers: &Numbers, channel: &Channel) -> Arc<ChannelPolicy> {
             .collect(),
         delivery: delivery(channel),
         history: channel.history.as_ref().map(|history| Arc::new(kept(channel, history))),
+        presence: match &channel.presence {
+            None => Presence::Off,
+            Some(checked::Presence { join_leave: false, .. }) => Presence::Members,
+            Some(checked::Presence { join_leave: true, .. }) => Presence::JoinLeave,
+        },
     })
 }
 
@@ -275,20 +330,7 @@ impl Rules for CompiledRules {
             Some(Known::Always(answer)) => answer,
             Some(Known::HasUser) => !principal.user.is_empty(),
             None => {
-                let connection = Connection {
-                    key: asker.key,
-                    ip: principal.ip,
-                    endpoint: self.endpoint(asker.endpoint),
-                    query: &principal.query,
-                };
-                let scope =
-                    CallerScope::new(connection, principal.claims.as_bytes(), crate::clock::unix_seconds())
-                        .with_identity(&principal.user, &principal.tenant)
-                        .with_target(Target {
-                            channel: channel.as_str(),
-                            captures: &captures,
-                            rest: rule.pattern.takes_rest(),
-                        });
+                let scope = self.scope(rule, channel, &captures, asker);
                 condition.holds(&scope).unwrap_or_else(|error| {
                     tracing::debug!(expression = condition.source(), %channel, %error, "a channel rule failed and denies");
                     false

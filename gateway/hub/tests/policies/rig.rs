@@ -61,6 +61,7 @@ impl Rules for Manifest {
             filters,
             delivery,
             history: None,
+            presence: Default::default(),
         };
         Some((Arc::new(policy), Verdict::Allow))
     }
@@ -148,7 +149,12 @@ impl Rig {
         let filters = only.map(|value| vec![("ks".into(), vec![value.into()])]).unwrap_or_default();
         self.command(
             client,
-            Intent::Subscribe { channel: channel.into(), filters: FilterLists(filters), recover: false },
+            Intent::Subscribe {
+                channel: channel.into(),
+                filters: FilterLists(filters),
+                recover: false,
+                presence: false,
+            },
         );
     }
 

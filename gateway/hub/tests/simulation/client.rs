@@ -61,6 +61,9 @@ pub(crate) struct Client {
     pub(crate) sequence: u64,
     pub(crate) heard: BTreeSet<u64>,
     pub(crate) gaps: u64,
+    /// Channels of which it asked to be told who comes and goes, and how many it heard of.
+    pub(crate) told: BTreeSet<String>,
+    pub(crate) arrivals: u64,
     pub(crate) numbered: bool,
     /// Joined writes that it heard.
     pub(crate) joined: u64,
@@ -108,6 +111,8 @@ impl Client {
             sequence: 0,
             heard: BTreeSet::new(),
             gaps: 0,
+            told: BTreeSet::new(),
+            arrivals: 0,
             numbered,
             joined: 0,
             batch,
@@ -205,6 +210,10 @@ impl Client {
             }
             "close" => self.close_code = Some(words[1].parse().unwrap()),
             "gap" => self.gaps += 1,
+            "join" | "leave" => {
+                self.arrivals += 1;
+                assert!(self.told.contains(words[1]), "seed {seed}: told without asking: {line:?}");
+            }
             "ping" | "wirepong" | "hello" => {}
             other => panic!("seed {seed}: unexpected {other:?} in {line:?}"),
         }

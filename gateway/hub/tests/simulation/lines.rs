@@ -60,6 +60,8 @@ impl Encoder for Lines {
             Event::Pong => format!("pong {id}"),
             Event::Error(denied) => format!("error {id} {}", denied.code.as_str()),
             Event::Gap { channel, reason } => format!("gap {channel} {}", reason.as_str()),
+            Event::Joined { channel, member } => format!("join {channel} {}", member.connection),
+            Event::Left { channel, member } => format!("leave {channel} {}", member.connection),
             Event::Published { channel, .. } => format!("published {id} {channel}"),
             Event::Acknowledged(_) => format!("acknowledged {id}"),
             other => format!("other {id} {other:?}"),

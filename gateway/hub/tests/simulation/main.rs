@@ -2,7 +2,7 @@
 //!
 //! Each seed is one world of a shard, some clients and a publisher. The world drives the shard as an I/O loop would and checks, from
 //! the bytes that reached each client:
-//! order per channel, no silent loss, nothing twice, commands answered in order, budgets never exceeded.
+//! who is said to hear a channel does, order per channel, no silent loss, nothing twice, commands answered in order, budgets never exceeded.
 //! `SIMULATION_SEED=n` replays one seed; `SIMULATION_SEEDS=n` chooses how many run.
 #![allow(clippy::unwrap_used, clippy::panic)]
 
@@ -10,6 +10,7 @@ mod client;
 mod life;
 mod lines;
 mod plan;
+mod roll;
 mod rules;
 mod world;
 
@@ -27,7 +28,7 @@ fn seeds() -> std::ops::Range<u64> {
 fn no_seed_breaks_a_promise() {
     let mut delivered = 0;
     let (mut slow, mut joined, mut superseded, mut lost) = (0, 0, 0, 0);
-    let (mut expired, mut taken, mut refreshed) = (0, 0, 0);
+    let (mut expired, mut taken, mut refreshed, mut arrivals) = (0, 0, 0, 0);
     for seed in seeds() {
         let outcome = World::new(seed).run();
         delivered += outcome.delivered;
@@ -38,6 +39,7 @@ fn no_seed_breaks_a_promise() {
         expired += outcome.expired;
         taken += outcome.taken;
         refreshed += outcome.refreshed;
+        arrivals += outcome.arrivals;
     }
     // A simulation in which nothing happens proves nothing.
     if seeds().count() >= 100 {
@@ -46,6 +48,7 @@ fn no_seed_breaks_a_promise() {
         assert!(joined > 1_000, "only {joined} joined writes");
         assert!(superseded > 1_000, "only {superseded} publications superseded");
         assert!(lost > 100, "only {lost} publications lost with their sockets");
+        assert!(arrivals > 1_000, "only {arrivals} joins and leaves told");
         assert!(
             expired > 10 && taken > 100 && refreshed > 100,
             "{expired} expired, {taken} taken away, {refreshed} refreshed"

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use fastrand::Rng;
 use rtgw_hub::access::{Action, Asker, Lookup, Revision, Rules, Verdict};
-use rtgw_model::{ChannelName, ChannelPolicy, Expiry, Principal, RuleIx};
+use rtgw_model::{ChannelName, ChannelPolicy, Expiry, Presence, Principal, RuleIx};
 
 use crate::plan::Plan;
 
@@ -36,6 +36,8 @@ impl Mode {
 pub(crate) struct Manifest {
     revision: Revision,
     pub(crate) modes: [Mode; 4],
+    /// What is known of who hears them.
+    presence: [Presence; 4],
     /// Moves channels to rules of other numbers without changing who may hear them.
     generation: u16,
     plan: Arc<Plan>,
@@ -44,7 +46,8 @@ pub(crate) struct Manifest {
 impl Manifest {
     pub(crate) fn first(plan: Arc<Plan>) -> Self {
         let modes = [Mode::Everyone, Mode::Everyone, Mode::Everyone, Mode::Nobody];
-        Self { revision: Revision::FIRST, modes, generation: 0, plan }
+        let presence = [Presence::JoinLeave, Presence::Members, Presence::Off, Presence::Off];
+        Self { revision: Revision::FIRST, modes, presence, generation: 0, plan }
     }
 
     /// The next configuration: some rules change, some are only renumbered.
@@ -61,11 +64,22 @@ impl Manifest {
                 *mode = modes[random.usize(0..modes.len())];
             }
         }
+        for presence in &mut next.presence {
+            if random.u8(0..3) == 0 {
+                let all = [Presence::Off, Presence::Members, Presence::JoinLeave];
+                *presence = all[random.usize(0..all.len())];
+            }
+        }
         next
     }
 
     pub(crate) fn mode(&self, channel: &str) -> Mode {
         CHANNELS.iter().position(|known| *known == channel).map_or(Mode::Undeclared, |at| self.modes[at])
+    }
+
+    pub(crate) fn presence_of(&self, channel: &str) -> Presence {
+        let at = CHANNELS.iter().position(|known| *known == channel);
+        at.filter(|at| self.modes[*at] != Mode::Undeclared).map_or(Presence::Off, |at| self.presence[at])
     }
 
     /// The number of a channel's rule.
@@ -91,6 +105,7 @@ impl Lookup for Manifest {
             filters: Box::default(),
             delivery: self.plan.policy(channel.as_str()).clone(),
             history: None,
+            presence: self.presence_of(channel.as_str()),
         }))
     }
 

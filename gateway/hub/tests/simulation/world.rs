@@ -19,6 +19,7 @@ use crate::client::{Client, Expectation};
 use crate::life::{end, lifetime};
 use crate::lines::{Lines, VARIANTS};
 use crate::plan::{Plan, event};
+use crate::roll::Roll;
 use crate::rules::{CHANNELS, EXPIRY, Manifest, Mode, claims, principal};
 
 const OUTBOX: OutboxLimits = OutboxLimits { bytes: 400, messages: 12 };
@@ -39,6 +40,8 @@ pub(crate) struct Outcome {
     /// Channels that reviews took away.
     pub(crate) taken: u64,
     pub(crate) refreshed: u64,
+    /// Joins and leaves that clients heard of.
+    pub(crate) arrivals: u64,
 }
 
 pub(crate) struct World {
@@ -81,6 +84,7 @@ pub(crate) struct World {
     dead: Vec<ConnectionId>,
     sweep: SweepBudget,
     sweeping: bool,
+    pub(crate) roll: Roll,
 }
 
 /// Who was renewed by an order, and when its new credential ends.
@@ -134,6 +138,7 @@ impl World {
             budget,
             sweep,
             sweeping: false,
+            roll: Roll::default(),
         }
     }
 
@@ -267,6 +272,7 @@ impl World {
                     channel: channel.into(),
                     filters: FilterLists::default(),
                     recover: false,
+                    presence: self.clients[at].asks_to_be_told(&mut self.random, channel),
                 };
                 (intent, Command::Subscribe(channel.to_owned()))
             }
@@ -484,6 +490,7 @@ impl World {
                                 Err(_) => Err(Denied::new(ErrorCode::BadRequest, "bad")),
                             })
                         }
+                        Question::Presence { .. } => unreachable!("no client asks"),
                         Question::Command { .. } => Answer::Command(if self.random.bool() {
                             Ok(Event::Acknowledged(Bytes::from_static(b"1")))
                         } else {
@@ -493,6 +500,8 @@ impl World {
                     let input = Input::Answered(question.connection, answer);
                     self.answers.push((self.now.at.plus(delay), input));
                 }
+                Effect::Present(present) => self.arrives(&present),
+                Effect::Absent(key, channel) => self.goes(key, &channel),
                 Effect::Want(channel, _) => {
                     assert!(self.wanted.insert(channel.to_string()), "seed {}: wanted twice", self.seed);
                     self.answers.push((self.now.at.plus(delay), Input::Ready(channel, None)));
@@ -537,7 +546,9 @@ impl World {
             expired: 0,
             taken: 0,
             refreshed: self.refreshed,
+            arrivals: self.clients.iter().map(|client| client.arrivals).sum(),
         };
+        self.roll.judge(self.seed, &self.manifest, &self.clients);
         for client in &self.clients {
             outcome.delivered += client.heard.len() as u64;
             outcome.taken += client.lost.len() as u64;

@@ -4,7 +4,8 @@ use std::borrow::Cow;
 
 use bytes::Bytes;
 use rtgw_model::{
-    CHANNEL_BYTES, CommandId, CommandNames, Denied, ErrorCode, FilterLists, Intent, Rejection, Request, Token,
+    CHANNEL_BYTES, CommandId, CommandNames, ConnectionKey, Denied, ErrorCode, FilterLists, Intent, MEMBERS,
+    MOST_MEMBERS, Rejection, Request, Token,
 };
 use serde_json::value::RawValue;
 
@@ -60,7 +61,7 @@ impl<'a> Command<'a> {
             "subscribe" => self.subscribe(),
             "unsubscribe" => self.unsubscribe(),
             "publish" => self.publish(),
-            "presence" => Err(not_in_this_version("`presence`")),
+            "presence" => self.presence(),
             "history" => Err(not_in_this_version("`history`")),
             "refresh" => self.refresh(),
             other => match declared.find(other) {
@@ -96,9 +97,6 @@ impl<'a> Command<'a> {
         let Some(channel) = channel else {
             return self.narrowing().map(Intent::Narrow);
         };
-        if flag("presence", presence)? {
-            return Err(not_in_this_version("`presence`"));
-        }
         let filters =
             filters.map_or_else(|| Ok(FilterLists::default()), |raw| lists::read(raw.get(), &[]))?;
         let recover = match recover.map(RawValue::get) {
@@ -106,7 +104,34 @@ impl<'a> Command<'a> {
             Some(position) if position.starts_with('{') => true,
             Some(_) => return Err(bad_request("`recover` must be an object")),
         };
-        Ok(Intent::Subscribe { channel: channel_name(channel)?, filters, recover })
+        Ok(Intent::Subscribe {
+            channel: channel_name(channel)?,
+            filters,
+            recover,
+            presence: flag("presence", presence)?,
+        })
+    }
+
+    fn presence(&self) -> Result<Intent, Denied> {
+        let members = pick(self.arguments(), &["channel", "limit", "cursor"]);
+        let [channel, limit, cursor] = members.map_err(|_| data_is_no_object())?;
+        let channel = channel.ok_or_else(|| bad_request("`channel` is missing"))?;
+        let limit = match limit.map(RawValue::get) {
+            None | Some("null") => MEMBERS,
+            Some(limit) => limit
+                .parse()
+                .ok()
+                .filter(|limit| *limit <= MOST_MEMBERS)
+                .ok_or_else(|| bad_request(format!("`limit` must be 0 to {MOST_MEMBERS}")))?,
+        };
+        let after = match cursor.filter(|cursor| cursor.get() != "null") {
+            None => None,
+            Some(cursor) => {
+                let key = string(cursor).and_then(|cursor| ConnectionKey::parse(&cursor));
+                Some(key.ok_or_else(|| bad_request("`cursor` must be the `next` of an answer"))?)
+            }
+        };
+        Ok(Intent::Presence { channel: channel_name(channel)?, limit, after })
     }
 
     fn unsubscribe(&self) -> Result<Intent, Denied> {

@@ -2,7 +2,8 @@
 
 use bytes::Bytes;
 use rtgw_model::{
-    ConnectionKey, Denied, Event, FilterLists, Message, Position, Publication, PublicationId, Timestamp,
+    ChannelName, ConnectionKey, Denied, Event, FilterLists, Member, Members, Message, Position, Publication,
+    PublicationId, Timestamp,
 };
 
 use super::{Envelope, PROTOCOL_VERSION, timestamp};
@@ -57,6 +58,9 @@ pub fn message(envelope: Envelope, message: &Message, out: &mut Vec<u8>) {
         Event::Unsubscribed { .. } | Event::Widened(_) => "unsubscribed",
         Event::Pong => "pong",
         Event::Published { .. } => "published",
+        Event::Presence { .. } => "presence",
+        Event::Joined { .. } => "join",
+        Event::Left { .. } => "leave",
         Event::Reply { event, data, at, priority } => {
             let at = at.unwrap_or(message.timestamp);
             return reply(envelope, message.reply_to.as_deref(), event, data, (at, priority.as_deref()), out);
@@ -143,6 +147,13 @@ fn data(event: &Event, object: &mut Object<'_>) {
                 data.number("offset", offset);
             }
         }),
+        Event::Presence { channel, page } => object.object("data", |data| presence(channel, page, data)),
+        Event::Joined { channel, member: who } | Event::Left { channel, member: who } => {
+            object.object("data", |data| {
+                data.text("channel", channel.as_str());
+                data.object("member", |data| member(who, data));
+            });
+        }
         Event::Error(Denied { code, message }) => object.object("data", |data| {
             data.text("code", code.as_str());
             data.text("message", message);
@@ -162,6 +173,35 @@ fn data(event: &Event, object: &mut Object<'_>) {
             data.text("reason", reason);
         }),
     }
+}
+
+fn presence(channel: &ChannelName, page: &Members, data: &mut Object<'_>) {
+    data.text("channel", channel.as_str());
+    data.name("members");
+    data.out.push(b'[');
+    for (at, who) in page.members.iter().enumerate() {
+        if at > 0 {
+            data.out.push(b',');
+        }
+        let mut object = Object::begin(data.out);
+        member(who, &mut object);
+        object.end();
+    }
+    data.out.push(b']');
+    data.number("clients", page.clients);
+    data.number("users", page.users);
+    if let Some(next) = page.next() {
+        data.text("next", &next.to_string());
+    }
+}
+
+fn member(member: &Member, data: &mut Object<'_>) {
+    data.text("connection_id", &member.connection.to_string());
+    match &*member.user {
+        "" => data.raw("user", b"null"),
+        user => data.text("user", user),
+    }
+    data.raw("info", &member.info);
 }
 
 fn lists(filters: &FilterLists, data: &mut Object<'_>) {

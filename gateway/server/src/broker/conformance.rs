@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::panic)]
 
 mod histories;
+pub(crate) mod presence;
 
 use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;

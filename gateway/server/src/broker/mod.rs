@@ -8,6 +8,8 @@ mod conformance;
 mod history;
 mod kept;
 mod memory;
+mod presence;
+mod present;
 mod window;
 
 use std::pin::Pin;
@@ -15,6 +17,10 @@ use std::time::Duration;
 
 pub use history::{HistoryError, HistoryFuture, Kept, PAGE, Page, Retention, nothing_kept};
 pub use memory::Memory;
+pub use presence::{
+    CHANGES, Change, LEASE, Lease, Presence, PresenceError, PresenceFuture, PresenceSink, RENEWAL, Said, What,
+};
+pub use present::MemoryPresence;
 use rtgw_hub::GapScope;
 use rtgw_model::{ChannelName, GapReason, Position, Positions, Publication, PublicationId};
 

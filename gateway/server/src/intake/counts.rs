@@ -42,17 +42,20 @@ pub enum DropReason {
     InboxFull,
     /// The data was above [`super::DATA_BYTES`].
     TooLarge,
+    /// A channel had too many members to tell who came and went; those who asked for it heard a gap.
+    Crowded,
 }
 
 impl DropReason {
     /// Every reason.
-    pub const ALL: [DropReason; 2] = [Self::InboxFull, Self::TooLarge];
+    pub const ALL: [DropReason; 3] = [Self::InboxFull, Self::TooLarge, Self::Crowded];
 
     /// The word in metrics.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::InboxFull => "inbox_full",
             Self::TooLarge => "too_large",
+            Self::Crowded => "crowded",
         }
     }
 }
@@ -127,6 +130,11 @@ impl Counts {
                 self.publications.add(rule, origin.index());
             }
         }
+    }
+
+    /// Counts a `join` or `leave` that was not told.
+    pub(crate) fn crowded(&self, rule: RuleIx) {
+        self.drop_one(rule, DropReason::Crowded);
     }
 
     pub(super) fn drop_one(&self, rule: RuleIx, reason: DropReason) {

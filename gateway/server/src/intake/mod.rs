@@ -22,10 +22,10 @@ pub use registry::MAX_SHARDS;
 use registry::{Registry, Shards};
 pub use room::Room;
 use rtgw_hub::{GapScope, Input};
-use rtgw_model::{ChannelName, GapReason, Outgoing, Position, Publication, RuleIx};
+use rtgw_model::{Announced, Arrival, ChannelName, GapReason, Outgoing, Position, Publication, RuleIx};
 use smallvec::SmallVec;
 
-use crate::broker::{BrokerSink, Generation};
+use crate::broker::{BrokerSink, Generation, PresenceSink};
 use crate::latest::Latest;
 use crate::sources::SourceSink;
 use crate::transport::{Clock, Inbox, ShardInput};
@@ -209,6 +209,17 @@ impl BrokerSink for Intake {
 
     fn gap(&self, scope: GapScope, reason: GapReason) {
         self.fan_out_gap(&scope, reason);
+    }
+}
+
+impl PresenceSink for Intake {
+    fn arrival(&self, channel: ChannelName, arrival: Arrival) {
+        let Some((shards, _)) = self.registry.interested(&channel) else { return };
+        let variants = self.variants.load(Ordering::Relaxed);
+        let announced = Arc::new(Announced::new(channel, arrival, self.clock.now().wall, variants));
+        for shard in shards.iter() {
+            self.post(shard, Input::Announced(Arc::clone(&announced)));
+        }
     }
 }
 

@@ -119,6 +119,7 @@ mod tests {
             filters: BTreeMap::new(),
             delivery: Default::default(),
             history: None,
+            presence: None,
         };
         patterns.iter().map(channel).collect()
     }

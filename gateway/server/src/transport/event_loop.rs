@@ -252,6 +252,8 @@ impl EventLoop {
                 Effect::Ask(ask) => self.outward.ask(*ask),
                 Effect::Want(channel, rule) => self.outward.want(self.index, channel, rule),
                 Effect::Unwant(channel) => self.outward.unwant(self.index, channel),
+                Effect::Present(present) => self.outward.present(*present),
+                Effect::Absent(connection, channel) => self.outward.absent(connection, channel),
                 Effect::Resume(id) => {
                     if let Some(socket) = self.sockets.get(id)
                         && (socket.has(Flag::Paused) || socket.has(Flag::Readable))

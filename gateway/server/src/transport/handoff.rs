@@ -3,8 +3,8 @@
 use std::net::TcpStream;
 
 use bytes::Bytes;
-use rtgw_hub::{Ask, Counters, Input, Opening};
-use rtgw_model::{ChannelName, ConnectionId, RuleIx};
+use rtgw_hub::{Ask, Counters, Input, Opening, Present};
+use rtgw_model::{ChannelName, ConnectionId, ConnectionKey, RuleIx};
 
 /// Held for the life of a connection; its drop gives the places back. Called on the shard's thread: must not wait.
 pub trait Permit: Send {
@@ -112,4 +112,8 @@ pub trait Outward: Send + Sync {
     fn want(&self, shard: u16, channel: ChannelName, rule: RuleIx);
     /// The shard's last subscriber of the channel left.
     fn unwant(&self, shard: u16, channel: ChannelName);
+    /// A connection hears a channel whose members are known.
+    fn present(&self, _present: Present) {}
+    /// It hears it no more.
+    fn absent(&self, _connection: ConnectionKey, _channel: ChannelName) {}
 }

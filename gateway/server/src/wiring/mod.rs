@@ -17,17 +17,18 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::auth::Admitter;
-use crate::broker::{Broker, Memory, Retention};
+use crate::broker::{Broker, Memory, MemoryPresence, Retention};
 use crate::client_publishing::ClientPublisher;
 use crate::commands::Commands;
 use crate::control::Control;
 use crate::demo;
 use crate::drain::Drain;
 use crate::http::{Internal, InternalParts, Public, PublicParts, listen, variants};
-use crate::intake::{Counts, Intake, Interests, Room};
+use crate::intake::{Counts, Intake, Interests, Room, Sensitive};
 use crate::latest::Latest;
 use crate::limits::{Connections, Users, capacity, open_files};
 use crate::metrics::{Handshakes, Metrics, MetricsParts, Reports};
+use crate::presence::Roster;
 use crate::publishing::Publisher;
 use crate::questions::Questions;
 use crate::readiness::Readiness;
@@ -118,6 +119,8 @@ impl Bound {
         drop(config);
         let (probe, broker, probing) = (Arc::clone(&core.readiness), Arc::clone(&core.broker), ended.clone());
         tasks.spawn(async move { probe.keep_probing(&*broker, &probing).await });
+        let (roster, present) = (Arc::clone(&core.roster), ended.clone());
+        tasks.spawn(async move { roster.keep(&present).await });
         core.follow(source, &options, &public.0, &tasks, &ended)?;
         let accepting = CancellationToken::new();
         tasks.spawn(public.0.serve(public.1, accepting.clone()));
@@ -152,6 +155,7 @@ struct Core {
     admitter: Arc<ArcSwap<Admitter>>,
     control: Control,
     publisher: Publisher,
+    roster: Arc<Roster>,
     counts: Arc<Counts>,
     connections: Arc<Connections>,
     pending: usize,
@@ -178,12 +182,11 @@ impl Core {
         let counts = Arc::new(Counts::new(config.sources.len()));
         let inboxes = transport.inboxes.clone();
         let rules = Rulebook::new(config);
-        let about = Arc::clone(&rules);
-        let intake = Intake::new(inboxes.clone(), encoder.variants(), settings.clock, Arc::clone(&counts))?
-            .asking(Box::new(move |channels| about.any_sensitive(channels)));
-        let intake = Arc::new(intake);
+        let intake = Intake::new(inboxes.clone(), encoder.variants(), settings.clock, Arc::clone(&counts))?;
+        let intake = Arc::new(intake.asking(sensitive(&rules)));
         let room = Room::new(Arc::clone(&intake), config.limits.pod_channels);
         let broker: Arc<dyn Broker> = Arc::new(Memory::new(Arc::clone(&intake) as _, retention(&rules)));
+        let roster = roster(&intake, &rules, &counts);
         let revocations: Arc<Revocations> = Arc::default();
         let admitter = Admitter::new(config, rules.load()).with_revocations(Arc::clone(&revocations));
         let admitter = Arc::new(ArcSwap::from_pointee(admitter));
@@ -200,9 +203,9 @@ impl Core {
             Arc::clone(&room),
             inboxes.clone(),
         );
-        link.bind(Interests::new(Arc::clone(&intake), Arc::clone(&broker)), Arc::new(questions));
-        let places = capacity(config.limits.pod_connections, open_files());
-        let shards = u16::try_from(inboxes.len()).unwrap_or(u16::MAX);
+        let questions = Arc::new(questions.with_presence(Arc::clone(&roster)));
+        link.bind(Interests::new(Arc::clone(&intake), Arc::clone(&broker)), questions, Arc::clone(&roster));
+        let (connections, pending) = places(config, inboxes.len());
         Ok(Self {
             settings,
             transport,
@@ -215,9 +218,10 @@ impl Core {
             rules,
             admitter,
             publisher,
+            roster,
             counts,
-            connections: Connections::new(places.connections, shards),
-            pending: places.pending,
+            connections,
+            pending,
             users: Arc::default(),
             handshakes: Arc::new(Handshakes::new(config.endpoints.len())),
             reports: Arc::new(Reports::new(inboxes.into())),
@@ -281,6 +285,7 @@ impl Core {
             public,
             publisher: self.publisher.clone(),
             control: self.control.clone(),
+            roster: Arc::clone(&self.roster),
             counts: Arc::clone(&self.counts),
             metrics,
             reports: Arc::clone(&self.reports),
@@ -364,6 +369,23 @@ fn latest(config: &Checked, rules: &Arc<Rulebook>, before: Option<&Latest>) -> O
     let current = rules.load();
     let number = |place: RuleIx| current.number(usize::from(place.0));
     Latest::renewed(config, find_rule(rules), &number, before).map(Arc::new)
+}
+
+/// Places for connections, and for handshakes that are under way.
+fn places(config: &Checked, shards: usize) -> (Arc<Connections>, usize) {
+    let places = capacity(config.limits.pod_connections, open_files());
+    let shards = u16::try_from(shards).unwrap_or(u16::MAX);
+    (Connections::new(places.connections, shards), places.pending)
+}
+
+fn sensitive(rules: &Arc<Rulebook>) -> Sensitive {
+    let rules = Arc::clone(rules);
+    Box::new(move |channels| rules.any_sensitive(channels))
+}
+
+fn roster(intake: &Arc<Intake>, rules: &Arc<Rulebook>, counts: &Arc<Counts>) -> Arc<Roster> {
+    let presence = Arc::new(MemoryPresence::new(Arc::clone(intake) as _));
+    Roster::new(Arc::clone(rules), presence, Arc::clone(counts))
 }
 
 fn find_rule(rules: &Arc<Rulebook>) -> FindRule {

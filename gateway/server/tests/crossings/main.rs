@@ -164,7 +164,7 @@ fn commands(victim: &str) -> Vec<(&'static str, Value, &'static str)> {
             "forbidden",
         ),
         ("its history", json!({"type": "history", "data": {"channel": "workspace:w1"}}), "not_available"),
-        ("its members", json!({"type": "presence", "data": {"channel": "workspace:w1"}}), "not_available"),
+        ("its members", json!({"type": "presence", "data": {"channel": "workspace:w1"}}), "forbidden"),
         (
             "leave for the victim",
             json!({"type": "unsubscribe", "data": {"channel": "workspace:w1", "connection_id": victim}}),

@@ -12,12 +12,13 @@ use arc_swap::ArcSwap;
 pub use client::{Answer, Client, handshake, masked, text};
 use parking_lot::Mutex;
 use rtgw::auth::Admitter;
-use rtgw::broker::{Broker, Memory, nothing_kept};
+use rtgw::broker::{Broker, Memory, MemoryPresence, nothing_kept};
 use rtgw::control::Control;
 use rtgw::http::{Internal, InternalParts, Public, PublicParts, variants};
 use rtgw::intake::{Counts, Intake, Room};
 use rtgw::limits::{Connections, Users};
 use rtgw::metrics::{Handshakes, Metrics, MetricsParts, Reports};
+use rtgw::presence::Roster;
 use rtgw::publishing::Publisher;
 use rtgw::readiness::Readiness;
 use rtgw::rulebook::Rulebook;
@@ -245,7 +246,9 @@ impl Parts {
     pub fn internal(&self, config: &Arc<Checked>, public: SocketAddr, runtime: Handle) -> InternalParts {
         let clock = Clock::start();
         let intake = Intake::new(self.inboxes.clone(), 1, clock, Arc::clone(&self.counts)).unwrap();
-        let broker: Arc<dyn Broker> = Arc::new(Memory::new(Arc::new(intake), nothing_kept()));
+        let intake = Arc::new(intake);
+        let presence = Arc::new(MemoryPresence::new(Arc::clone(&intake) as _));
+        let broker: Arc<dyn Broker> = Arc::new(Memory::new(intake, nothing_kept()));
         let known = |channel: &ChannelName| channel.as_str().starts_with("room:").then_some(RuleIx(0));
         let running = Running::new(Arc::clone(config));
         let metrics = MetricsParts {
@@ -267,6 +270,7 @@ impl Parts {
             public,
             publisher: Publisher::new(broker, Arc::new(known), Arc::clone(&self.counts)),
             control: Control::new(self.inboxes.clone().into(), Arc::clone(&self.rules), Arc::default()),
+            roster: Roster::new(Arc::clone(&self.rules), presence, Arc::clone(&self.counts)),
             counts: Arc::clone(&self.counts),
             metrics: Metrics::new(metrics),
             reports: Arc::clone(&self.reports),

@@ -35,6 +35,7 @@ impl Rules for Anything {
             filters: Box::default(),
             delivery: Default::default(),
             history: None,
+            presence: Default::default(),
         };
         Some((Arc::new(policy), Verdict::Allow))
     }

@@ -11,6 +11,7 @@ mod info;
 mod lists;
 mod openapi;
 mod orders;
+mod presence;
 mod probes;
 mod publish;
 mod redacted;
@@ -44,6 +45,7 @@ use crate::control::Control;
 use crate::intake::Counts;
 use crate::limits::Connections;
 use crate::metrics::{Metrics, Reports};
+use crate::presence::Roster;
 use crate::publishing::Publisher;
 use crate::readiness::Readiness;
 use crate::refusal::Refusal;
@@ -66,6 +68,8 @@ pub struct InternalParts {
     pub publisher: Publisher,
     /// The way to the connections.
     pub control: Control,
+    /// Who hears which channel.
+    pub roster: Arc<Roster>,
     /// What came in.
     pub counts: Arc<Counts>,
     /// The page of numbers.

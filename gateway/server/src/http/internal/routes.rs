@@ -7,7 +7,7 @@ use schemars::generate::SchemaGenerator;
 use schemars::{JsonSchema, Schema};
 
 use super::caller::Need;
-use super::{Internal, draft, info, lists, openapi, orders, probes, publish, redacted, unbuilt};
+use super::{Internal, draft, info, lists, openapi, orders, presence, probes, publish, redacted, unbuilt};
 
 /// Gives the description of a type.
 pub(super) type Describe = fn(&mut SchemaGenerator) -> Schema;
@@ -203,9 +203,12 @@ pub(super) static ROUTES: [Route; 18] = [
     },
     Route {
         need: Some(Need::Presence),
-        description: "Not in this version: answers 404 `not_available`.",
-        refusals: &[404],
-        ..read("/v1/presence/{channel}", "Who hears a channel", || get(unbuilt::presence))
+        description: "On all pods, where the channel's rule has `presence`. A page may be shorter than `limit`: its size in bytes is \
+             bounded, too.",
+        query: Some(members::<presence::PresenceQuery>),
+        answer: Some(of::<presence::PresencePage>),
+        refusals: &[404, 503],
+        ..read("/v1/presence/{channel}", "Who hears a channel", || get(presence::presence))
     },
     Route {
         description: "Not in this version: answers 404 `not_available`.",

@@ -6,11 +6,6 @@ use http::Response;
 use crate::http::response;
 use crate::refusal::Refusal;
 
-/// `GET /v1/presence/{channel}`.
-pub(super) async fn presence() -> Response<Body> {
-    not_available("presence is not in this version")
-}
-
 /// `GET /v1/history/{channel}`.
 pub(super) async fn history() -> Response<Body> {
     not_available("history is not in this version")
