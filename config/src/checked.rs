@@ -287,8 +287,10 @@ pub struct Delivery {
     pub throttle: Option<Throttle>,
     /// How long publications may wait to be written together; 1 ms to 1 s.
     pub batch: Option<Duration>,
-    /// The events that `throttle` and `batch` are about; empty = all.
+    /// The events that `throttle`, `batch` and replacing are about; empty = all.
     pub events: Vec<String>,
+    /// What gives when a client's queue is full.
+    pub slow_consumer: SlowConsumer,
     /// Who goes first to a client that reads slowly.
     pub priority: Priority,
     /// Never compressed.
@@ -302,6 +304,21 @@ pub struct Throttle {
     pub interval: Duration,
     /// The tag that tells keys apart besides the event and the tags of the filters.
     pub conflate: Option<String>,
+}
+
+/// What gives when a client's queue is full.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum SlowConsumer {
+    /// The client.
+    #[default]
+    Disconnect,
+    /// The oldest publications.
+    DropOldest,
+    /// The same; newer ones take the place of those of their key.
+    LatestPerKey {
+        /// The tag that tells keys apart besides the event and the tags of the filters.
+        conflate: Option<String>,
+    },
 }
 
 /// Who goes first.
@@ -413,6 +430,8 @@ pub struct Limits {
     pub pod_connections: Option<u32>,
     /// New connections per second of this pod.
     pub handshakes_per_second: Option<u32>,
+    /// Part of the pod's memory that may be held for clients that read slowly; 1 to 90.
+    pub outbound_memory_percent: u8,
     /// Channels of this pod.
     pub pod_channels: u32,
     /// Largest message of a client, bytes.

@@ -110,6 +110,7 @@ const LEAVES: &[(Class, &[&str])] = &[
             "limits.pod.channels",
             "limits.pod.connections",
             "limits.pod.handshakesPerSecond",
+            "limits.pod.outboundMemoryPercent",
             "limits.tenant.connections",
             "limits.tenant.messagesPerSecond",
             "limits.user.connections",

@@ -52,5 +52,7 @@ pub const HISTORY_SIZE: u32 = 100;
 pub const HISTORY_TTL: Duration = Duration::from_secs(300);
 /// About 200 MiB of bookkeeping at most, so that clients cannot exhaust a pod by naming channels.
 pub const POD_CHANNELS: u32 = 200_000;
+/// Three quarters are left for connections, publications on their way, and what comes between two looks.
+pub const OUTBOUND_MEMORY_PERCENT: u8 = 25;
 /// Where kubectl puts an object that names none.
 pub const NAMESPACE: &str = "default";

@@ -9,7 +9,6 @@ const FIELDS: &[&str] = &[
     "endpoints[].greeting.event",
     "endpoints[].socketIO",
     "limits.gateway",
-    "limits.pod.outboundMemoryPercent",
     "maxConnectionAge",
     "observability.tracing",
     "redis.cluster",
@@ -24,10 +23,7 @@ const FIELDS: &[&str] = &[
 ];
 
 /// Values by path of their field; a value may go on with `:NAME`.
-const VALUES: &[(&str, &[&str])] = &[
-    ("channels[].delivery.slowConsumer", &["DropOldest", "LatestPerKey"]),
-    ("endpoints[].protocol", &["SocketIO", "SSE"]),
-];
+const VALUES: &[(&str, &[&str])] = &[("endpoints[].protocol", &["SocketIO", "SSE"])];
 
 /// Whether the field at `path` is designed but not built.
 pub(crate) fn is_field(path: &str) -> bool {

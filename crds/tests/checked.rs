@@ -45,6 +45,7 @@ fn absent_fields_have_their_defaults() {
         tenant: None,
         pod_connections: None,
         handshakes_per_second: None,
+        outbound_memory_percent: 25,
         pod_channels: 200_000,
         message_bytes: 64 * 1024,
         messages_per_second: Some(100),

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::{Check, syntax};
-use crate::checked::{Delivery, Priority, Throttle};
+use crate::checked::{Delivery, Priority, SlowConsumer, Throttle};
 use crate::problem::Problem;
 use crate::raw::{self, DurationText};
 
@@ -32,6 +32,13 @@ impl Check<'_> {
             throttle: interval.map(|interval| Throttle { interval, conflate: delivery.conflate.clone() }),
             batch,
             events: delivery.events.clone().unwrap_or_default(),
+            slow_consumer: match delivery.slow_consumer.unwrap_or_default() {
+                raw::SlowConsumer::Disconnect => SlowConsumer::Disconnect,
+                raw::SlowConsumer::DropOldest => SlowConsumer::DropOldest,
+                raw::SlowConsumer::LatestPerKey => {
+                    SlowConsumer::LatestPerKey { conflate: delivery.conflate.clone() }
+                }
+            },
             priority: match delivery.priority.unwrap_or_default() {
                 raw::Priority::High => Priority::High,
                 raw::Priority::Normal => Priority::Normal,
@@ -73,9 +80,10 @@ impl Check<'_> {
             let problem = Problem::error(path, "does not name a tag");
             return self.problems.add(problem.hint("letters, digits and `_`, for example job_id"));
         }
-        if delivery.max_rate.is_none() {
-            let problem = Problem::error(path, "does nothing without `maxRate`");
-            let hint = "it names what is throttled apart; add for example `maxRate: 1/s`";
+        if delivery.max_rate.is_none() && !replaces(delivery) {
+            let problem =
+                Problem::error(path, "does nothing without `maxRate` or `slowConsumer: LatestPerKey`");
+            let hint = "it names what is kept apart; add for example `maxRate: 1/s`";
             return self.problems.add(problem.hint(hint));
         }
         if let Some((name, _)) = filters.iter().find(|(_, known)| *known == tag) {
@@ -88,9 +96,9 @@ impl Check<'_> {
     fn events(&mut self, path: &str, delivery: &raw::Delivery) {
         let Some(events) = &delivery.events else { return };
         let path = format!("{path}.events");
-        if delivery.max_rate.is_none() && delivery.batch.is_none() {
+        if delivery.max_rate.is_none() && delivery.batch.is_none() && !replaces(delivery) {
             let problem = Problem::error(&path, "limits a policy to some events, and there is none to limit");
-            let hint = "add `maxRate` or `batch`; `priority` and `sensitive` are about whole channels";
+            let hint = "add `maxRate`, `batch` or `slowConsumer: LatestPerKey`; `priority` and `sensitive` are about whole channels";
             return self.problems.add(problem.hint(hint));
         }
         for (at, event) in events.iter().enumerate() {
@@ -100,4 +108,9 @@ impl Check<'_> {
             }
         }
     }
+}
+
+/// Whether newer publications take the place of older ones of their key.
+fn replaces(delivery: &raw::Delivery) -> bool {
+    delivery.slow_consumer == Some(raw::SlowConsumer::LatestPerKey)
 }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::Check;
-use crate::checked::{Delivery, History, HistoryMode};
+use crate::checked::{Delivery, History, HistoryMode, SlowConsumer};
 use crate::problem::Problem;
 use crate::{defaults, raw};
 
@@ -26,10 +26,18 @@ impl Check<'_> {
             raw::HistoryMode::Stream => HistoryMode::Stream,
             raw::HistoryMode::Cache => HistoryMode::Cache,
         };
-        if mode == HistoryMode::Stream && delivery.throttle.is_some() {
-            let message = "cannot be Stream where `delivery.maxRate` leaves publications out: clients would ask for them";
+        let field = match delivery {
+            Delivery { throttle: Some(_), .. } => Some("maxRate"),
+            Delivery { slow_consumer: SlowConsumer::LatestPerKey { .. }, .. } => Some("slowConsumer"),
+            _ => None,
+        };
+        if let (HistoryMode::Stream, Some(field)) = (mode, field) {
+            let message = format!(
+                "cannot be Stream where `delivery.{field}` leaves publications out: clients would ask for them"
+            );
             let problem = Problem::error(format!("{path}.mode"), message);
-            self.problems.add(problem.hint("Cache keeps the newest of each key; or take `maxRate` out"));
+            let hint = format!("Cache keeps the newest of each key; or take `{field}` out");
+            self.problems.add(problem.hint(hint));
         }
         Some(History { mode, size, ttl })
     }

@@ -35,6 +35,7 @@ impl Check<'_> {
             tenant: limits.and_then(|limits| limits.tenant.as_ref()).map(|limit| self.tenant(limit, auth)),
             pod_connections: pod.connections,
             handshakes_per_second: pod.handshakes_per_second,
+            outbound_memory_percent: pod.outbound_memory_percent.unwrap_or(defaults::OUTBOUND_MEMORY_PERCENT),
             pod_channels: pod.channels.unwrap_or(defaults::POD_CHANNELS),
             message_bytes: usize::try_from(message_bytes).unwrap_or(usize::MAX),
             messages_per_second: Some(

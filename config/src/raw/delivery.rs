@@ -13,7 +13,8 @@ use super::units::DurationText;
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 #[schemars(inline)]
 pub struct Delivery {
-    /// What is done with a client that reads too slowly.
+    /// What gives when a client reads so slowly that its queue is full (`limits.connection.queueBytes`, `queueMessages`). A queue is
+    /// shared by the channels that a client hears: whatever comes to a full one, publications of channels that let it go first.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(extend("default" = "Disconnect"))]
     pub slow_consumer: Option<SlowConsumer>,
@@ -22,14 +23,16 @@ pub struct Delivery {
     /// 100 per second.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub max_rate: Option<RateText>,
-    /// With `maxRate`: a tag whose values are throttled apart from each other, such as the id of what an event reports on.
+    /// With `maxRate` or `slowConsumer: LatestPerKey`: a tag whose values are kept apart from each other, such as the id of what an
+    /// event reports on.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 63))]
     pub conflate: Option<String>,
     /// How long publications may wait to be written together. 1ms to 1s.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub batch: Option<DurationText>,
-    /// The events that `maxRate` and `batch` are about; absent: all. Others go at once.
+    /// The events that `maxRate`, `batch` and the replacing of `LatestPerKey` are about; absent: all. Others go at once, and none takes
+    /// the place of another.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 64), inner(length(min = 1, max = 128)))]
     pub events: Option<Vec<String>>,
@@ -43,12 +46,16 @@ pub struct Delivery {
     pub sensitive: Option<bool>,
 }
 
-/// What is done with a client that reads too slowly.
+/// What gives when a client's queue is full.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 pub enum SlowConsumer {
-    /// It is closed with 4430.
+    /// The client, unless what waits of other channels makes room: it is closed with 4430.
     #[default]
     Disconnect,
+    /// The channel's publications, the oldest first; the client is told by a `gap` where they stood.
+    DropOldest,
+    /// The same; and while a publication waits for a client, a newer one of its key takes its place. No `gap` is told of that.
+    LatestPerKey,
 }
 
 /// Which channels go first.

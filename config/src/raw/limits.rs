@@ -41,6 +41,11 @@ pub struct PodLimits {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 1_000_000))]
     pub handshakes_per_second: Option<u32>,
+    /// How much of the memory that the pod may use (its cgroup's limit, else the machine's) may be held for clients that read slowly,
+    /// percent. Near it the connections that hold most are closed with 1013.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = 90), extend("default" = defaults::OUTBOUND_MEMORY_PERCENT))]
+    pub outbound_memory_percent: Option<u8>,
     /// Channels with a subscriber.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 100_000_000), extend("default" = defaults::POD_CHANNELS))]

@@ -78,6 +78,7 @@ impl Counters {
         self.closing.resize(endpoints, 0);
         self.subscriptions.resize(rules, 0);
         self.channels.resize(rules, 0);
+        self.superseded.resize(rules, 0);
         self.fan_out.resize_with(rules, Histogram::default);
     }
 
@@ -116,6 +117,7 @@ mod tests {
         counters.grow(3, 5);
         let delivered: Vec<_> = counters.delivered().map(|(e, r, count)| (e.0, r.0, count)).collect();
         assert_eq!(delivered, [(0, 0, 1), (1, 0, 3), (1, 1, 4)]);
-        assert_eq!((counters.connections, counters.channels.len()), (vec![5, 6, 0], 5));
+        let lengths = (counters.channels.len(), counters.superseded.len(), counters.fan_out.len());
+        assert_eq!((counters.connections, lengths), (vec![5, 6, 0], (5, 5, 5)));
     }
 }

@@ -21,6 +21,8 @@ pub enum Effect {
     Present(Box<Present>),
     /// It hears it no more.
     Absent(ConnectionKey, ChannelName),
+    /// That shard has the connections that hold most of the pod's outbound memory, and is to shed: [`crate::Input::Relieve`].
+    Relieve(u16),
     /// The socket may be read again (see [`crate::Shard::may_read`]).
     Resume(ConnectionId),
 }

@@ -9,17 +9,17 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use rtgw_model::{
-    Announced, ConnectionId, Event, GapReason, Message, Micros, Now, OutboxLimits, Outgoing, RuleIx,
-    Timestamp, Variant,
+    Announced, ConnectionId, Event, GapReason, Message, Micros, Now, Outgoing, RuleIx, Timestamp, Variant,
 };
 use smallvec::SmallVec;
 
 use crate::GapScope;
 use crate::channels::{ChannelIx, Channels, Member};
 use crate::frame::{Frame, Lane};
-use crate::outbox::FrameIx;
+use crate::outbox::{FrameIx, Pushed};
 use crate::session::replace;
 use crate::shard::{Shard, TurnBudget};
+use crate::slow::{self, Queued};
 use crate::told::ToldIx;
 
 /// Most publications that share a walk.
@@ -99,6 +99,7 @@ impl Fanouts {
 struct Left {
     connections: usize,
     deliveries: usize,
+    now: Now,
 }
 
 impl Left {
@@ -188,7 +189,10 @@ impl Shard {
 
     /// Carries waiting publications to outboxes, as far as `budget` goes; true when some are left for the next turn.
     pub fn advance(&mut self, now: Now, budget: TurnBudget) -> bool {
-        let mut left = Left { connections: budget.connections.max(1), deliveries: budget.deliveries.max(1) };
+        let mut left =
+            Left { connections: budget.connections.max(1), deliveries: budget.deliveries.max(1), now };
+        // What was answered since the last turn waits too.
+        self.relieve_if_grown(now);
         while !left.is_spent() {
             let Some(mut fanout) = self.fanouts.queue.pop_front() else { break };
             if self.walk(now, &mut fanout, &mut left) {
@@ -205,7 +209,8 @@ impl Shard {
 
     /// Carries small fan-outs past the unfinished one in front, with a budget of their own of the same size.
     fn overtake(&mut self, now: Now, budget: TurnBudget) {
-        let mut left = Left { connections: budget.connections.max(1), deliveries: budget.deliveries.max(1) };
+        let mut left =
+            Left { connections: budget.connections.max(1), deliveries: budget.deliveries.max(1), now };
         let mut blocked: Vec<ChannelIx> = Vec::new();
         let mut at = 0;
         for _ in 0..OVERTAKING {
@@ -229,7 +234,7 @@ impl Shard {
             }
             let Some(mut fanout) = self.fanouts.queue.remove(at) else { break };
             // Bounded by its size above, so it finishes.
-            let mut own = Left { connections: usize::MAX, deliveries: usize::MAX };
+            let mut own = Left { connections: usize::MAX, deliveries: usize::MAX, now };
             self.walk(now, &mut fanout, &mut own);
             left.connections = left.connections.saturating_sub(size);
             left.deliveries = left.deliveries.saturating_sub(size * count);
@@ -272,6 +277,7 @@ impl Shard {
                 fanout.place += 1;
                 if member.slot != Member::GONE {
                     self.reach(fanout, channel, shown, member, left);
+                    self.relieve_if_grown(now);
                 }
             }
             for slot in std::mem::take(&mut self.fanouts.overflowed) {
@@ -293,7 +299,6 @@ impl Shard {
     /// Puts what the fan-out carries into one member's outbox.
     fn reach(&mut self, fanout: &Fanout, channel: ChannelIx, shown: u16, member: Member, left: &mut Left) {
         let session = &mut self.sessions[member.slot as usize];
-        let limits = self.profiles[usize::from(session.profile)].outbox;
         let endpoint = self.profiles[usize::from(session.profile)].endpoint;
         let rule = self.channels.get(channel).policy.rule;
         let publications = match &fanout.content {
@@ -301,11 +306,11 @@ impl Shard {
             Content::Gap(reason, at) => {
                 self.counters.gap(rule, reason.as_str());
                 let frame = self.gap_frame(channel, member.variant, *reason, *at);
-                self.deliver(member.slot, frame, limits, left);
+                self.deliver(member.slot, frame, left);
                 return;
             }
             Content::Arrival(announced) => {
-                return self.reach_told(announced, rule, member, limits, left);
+                return self.reach_told(announced, rule, member, left);
             }
         };
         let filter = member.filtered.then(|| session.subscription(channel)).flatten();
@@ -338,8 +343,8 @@ impl Shard {
                     self.keep_frame(cell, frame)
                 }
             };
-            if !self.deliver(member.slot, frame, limits, left) {
-                self.counters.drop(rule, "slow_consumer", 1);
+            if !self.deliver(member.slot, frame, left) {
+                self.counters.drop(rule, slow::REASON, 1);
                 continue;
             }
             let tally = usize::from(endpoint.0) * self.settings.rules + usize::from(rule.0);
@@ -359,15 +364,20 @@ impl Shard {
     }
 
     /// Whether the outbox took the frame; a connection whose outbox is full is closed when the walk pauses.
-    fn deliver(&mut self, slot: u32, frame: FrameIx, limits: OutboxLimits, left: &mut Left) -> bool {
+    fn deliver(&mut self, slot: u32, frame: FrameIx, left: &mut Left) -> bool {
         left.deliveries = left.deliveries.saturating_sub(1);
-        let pushed = self.outboxes.push(slot, frame, limits);
-        match pushed {
-            Ok(dirty) => left.connections = left.connections.saturating_sub(usize::from(dirty)),
-            Err(_) if self.fanouts.overflowed.last() != Some(&slot) => self.fanouts.overflowed.push(slot),
-            Err(_) => {}
+        let queued = match self.outboxes.push(slot, frame) {
+            Pushed::In(dirty) => Queued::In(dirty),
+            Pushed::Blocked => self.queue(slot, frame, left.now),
+        };
+        match queued {
+            Queued::In(dirty) => left.connections = left.connections.saturating_sub(usize::from(dirty)),
+            Queued::Overflow if self.fanouts.overflowed.last() != Some(&slot) => {
+                self.fanouts.overflowed.push(slot);
+            }
+            Queued::Overflow | Queued::Dropped => {}
         }
-        pushed.is_ok()
+        matches!(queued, Queued::In(_))
     }
 
     fn publication_frame(
@@ -378,7 +388,7 @@ impl Shard {
         shown: u16,
         rule: RuleIx,
     ) -> Frame {
-        let bytes = outgoing.frame(variant, usize::from(shown), &*self.encoder).clone();
+        let encoded = outgoing.frame(variant, usize::from(shown), &*self.encoder).clone();
         let numbered = self.encoder.numbers(variant).then_some(variant);
         let mut lanes = fanout
             .channels
@@ -387,7 +397,9 @@ impl Shard {
         let first = lanes.next().unwrap_or(Lane::Fixed);
         // What belongs to several lanes keeps its place in each.
         let one = fanout.told.is_none() && lanes.all(|lane| lane == first);
-        Frame { bytes, rule: Some(rule), numbered, lane: if one { first } else { Lane::Fixed } }
+        let lane = if one { first } else { Lane::Fixed };
+        let origin = self.origin(&fanout.channels, fanout.channel, outgoing);
+        Frame { encoded, rule: Some(rule), numbered, lane, origin, hole: false }
     }
 
     fn gap_frame(
@@ -407,14 +419,7 @@ impl Shard {
     }
 
     /// Puts who came or went into the outbox of a member that asked for it.
-    fn reach_told(
-        &mut self,
-        announced: &Announced,
-        rule: RuleIx,
-        member: Member,
-        limits: OutboxLimits,
-        left: &mut Left,
-    ) {
+    fn reach_told(&mut self, announced: &Announced, rule: RuleIx, member: Member, left: &mut Left) {
         // A look costs, too: most members may not have asked.
         left.deliveries = left.deliveries.saturating_sub(1);
         if !member.told {
@@ -431,7 +436,7 @@ impl Shard {
                 self.keep_frame(cell, Frame::of_server(bytes))
             }
         };
-        self.deliver(member.slot, frame, limits, left);
+        self.deliver(member.slot, frame, left);
     }
 
     /// Puts a frame into the palette, for all of this walk.

@@ -47,6 +47,8 @@ pub enum Input {
     Reconfigured(Arc<dyn Lookup>),
     /// An order of the application for many connections.
     Control(Control),
+    /// The pod is near its outbound memory: shed those of this shard that hold most. See [`crate::Effect::Relieve`].
+    Relieve,
     /// Close up to `count` connections with 1012, each told to come back after a random part of `spread_ms`.
     Evict {
         /// How many.

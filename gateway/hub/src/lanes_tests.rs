@@ -4,19 +4,22 @@ use bytes::Bytes;
 use proptest::prelude::*;
 use rtgw_model::Priority;
 
+use crate::account::Account;
+
 use super::*;
 
 const HIGH: Lane = Lane::Of(Priority::High);
 const NORMAL: Lane = Lane::Of(Priority::Normal);
 const LOW: Lane = Lane::Of(Priority::Low);
 
-fn frame(lane: Lane, number: usize) -> Frame {
+fn frame(lane: Lane, number: usize) -> Arc<Waiting> {
     let rule = (lane != Lane::Fixed).then_some(RuleIx(0));
-    Frame { bytes: Bytes::from(number.to_string()), rule, numbered: None, lane }
+    let frame = Frame { rule, lane, ..Frame::of_server(Bytes::from(number.to_string())) };
+    Arc::new(Waiting::new(frame, &Arc::new(Account::new(1, None))))
 }
 
-fn number(frame: &Frame) -> usize {
-    String::from_utf8_lossy(&frame.bytes).parse().unwrap_or(usize::MAX)
+fn number(frame: &Arc<Waiting>) -> usize {
+    String::from_utf8_lossy(frame.bytes()).parse().unwrap_or(usize::MAX)
 }
 
 fn order(pushed: &[Lane]) -> Vec<usize> {

@@ -4,6 +4,8 @@
 //! go out. The same code runs under real sockets and under a simulation with virtual time.
 
 pub mod access;
+mod account;
+mod blocked;
 mod channels;
 mod commands;
 mod control;
@@ -21,16 +23,19 @@ mod outbox;
 mod presence;
 mod rate;
 mod refresh;
+mod relief;
 mod review;
 mod session;
 mod shaping;
 mod shard;
+mod slow;
 mod throttle;
 mod told;
 mod view;
 mod wheel;
 
 pub use access::Grant;
+pub use account::Account;
 pub use control::{Control, Order, Renewal, Tally, Target};
 pub use counters::Counters;
 pub use effect::{Ask, Effect, Fill, Present, Question};

@@ -5,16 +5,20 @@
 //! refuses outlives the turn, in a queue that exists while that socket is blocked.
 
 use std::collections::VecDeque;
+use std::sync::{Arc, Weak};
 
 use bytes::Bytes;
 use rtgw_model::{Encoder, OutboxLimits, RuleIx};
+use smallvec::SmallVec;
 
 use crate::Fill;
-use crate::frame::Frame;
-use crate::lanes::Lanes;
+use crate::account::Account;
+use crate::blocked::Blocked;
+use crate::frame::{Frame, Waiting};
+use crate::lanes::{Lanes, Side};
 
 /// Below this size a copy into the shard's cork buffer is cheaper than a system call of its own.
-const CORK_BYTES: usize = 16 * 1024;
+pub(crate) const CORK_BYTES: usize = 16 * 1024;
 /// End of a list of nodes.
 const NONE: u32 = u32::MAX;
 
@@ -28,30 +32,30 @@ struct Node {
     next: u32,
 }
 
-/// What a blocked socket left for later.
-#[derive(Debug, Default)]
-struct Blocked {
-    /// The unsent part of what was last taken; never dropped, because the socket is inside a frame.
-    rest: Bytes,
-    /// The socket has not said that it takes bytes again.
-    waiting: bool,
-    /// A ping or pong passes publications; the newest replaces the one before.
-    control: Option<Bytes>,
-    frames: Lanes,
-    bytes: usize,
+/// A frame of the turn, and its other self in the queues of blocked sockets.
+#[derive(Debug)]
+struct Color {
+    frame: Frame,
+    waiting: Weak<Waiting>,
 }
 
-impl Blocked {
-    fn is_empty(&self) -> bool {
-        self.rest.is_empty() && self.control.is_none() && self.frames.is_empty()
+impl Color {
+    fn waiting(&mut self, account: &Arc<Account>) -> Arc<Waiting> {
+        self.waiting.upgrade().unwrap_or_else(|| {
+            let waiting = Arc::new(Waiting::new(self.frame.clone(), account));
+            self.waiting = Arc::downgrade(&waiting);
+            waiting
+        })
     }
+}
 
-    fn fits(&self, length: usize, limits: OutboxLimits) -> bool {
-        let room =
-            self.bytes + length <= limits.bytes as usize && self.frames.len() < limits.messages as usize;
-        // A frame that nothing stands before is always taken: it is bounded by the limit on messages.
-        room || (self.rest.is_empty() && self.frames.is_empty())
-    }
+/// Which frame the last [`Fill::Direct`] is of.
+#[derive(Debug, Default)]
+enum Direct {
+    #[default]
+    None,
+    Turn(u32),
+    Waiting(Arc<Waiting>),
 }
 
 #[derive(Debug)]
@@ -70,24 +74,53 @@ impl Default for Slot {
     }
 }
 
-/// The outbox of the connection is full; the channel's policy decides.
+const _: () = assert!(size_of::<Slot>() <= 24, "an outbox is paid by every idle connection");
+
+/// What became of a frame that was put into an outbox.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Overflow;
+pub(crate) enum Pushed {
+    /// It is in; true when the connection became dirty by it.
+    In(bool),
+    /// The socket is blocked: policies and limits have to be asked.
+    Blocked,
+}
 
 /// All outboxes of a shard.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Outboxes {
     slots: Vec<Slot>,
-    palette: Vec<Frame>,
+    palette: Vec<Color>,
     nodes: Vec<Node>,
     dirty: VecDeque<u32>,
     /// The slot that [`Outboxes::next_dirty`] gave last and that may not be empty yet.
     current: Option<u32>,
-    /// Bytes held for blocked sockets.
-    held: usize,
+    direct: Direct,
+    /// Bytes that wait for blocked sockets, each copy counted.
+    queued: usize,
+    pub(crate) account: Arc<Account>,
+    /// What waits has become more since the last look.
+    pub(crate) grown: bool,
+    /// The most that a connection held since the last look.
+    pub(crate) largest: usize,
 }
 
 impl Outboxes {
+    /// No outbox yet; what they will hold is on `account`.
+    pub(crate) fn new(account: Arc<Account>) -> Self {
+        Self {
+            slots: Vec::new(),
+            palette: Vec::new(),
+            nodes: Vec::new(),
+            dirty: VecDeque::new(),
+            current: None,
+            direct: Direct::None,
+            queued: 0,
+            account,
+            grown: false,
+            largest: 0,
+        }
+    }
+
     /// Makes an empty outbox at `slot`.
     pub(crate) fn open(&mut self, slot: u32) {
         let at = slot as usize;
@@ -102,12 +135,12 @@ impl Outboxes {
         let mut at = slot.head;
         while at != NONE {
             let node = self.nodes[at as usize];
-            self.palette[node.frame as usize].rule.into_iter().for_each(&mut dropped);
+            self.palette[node.frame as usize].frame.rule.into_iter().for_each(&mut dropped);
             at = node.next;
         }
         if let Some(blocked) = slot.blocked.take() {
-            self.held -= blocked.bytes;
-            blocked.frames.rules().for_each(&mut dropped);
+            self.queued -= blocked.bytes();
+            blocked.rules().for_each(&mut dropped);
         }
         // A stale entry in the dirty list is harmless: an empty outbox has nothing to write.
         *slot = Slot { dirty: slot.dirty, ..Slot::default() };
@@ -115,45 +148,89 @@ impl Outboxes {
 
     /// Puts a frame into the palette.
     pub(crate) fn frame(&mut self, frame: Frame) -> FrameIx {
-        self.palette.push(frame);
+        self.palette.push(Color { frame, waiting: Weak::new() });
         FrameIx((self.palette.len() - 1) as u32)
     }
 
-    /// Appends a frame of the palette to an outbox; true when the connection became dirty by it.
-    pub(crate) fn push(&mut self, slot: u32, frame: FrameIx, limits: OutboxLimits) -> Result<bool, Overflow> {
-        let at = slot as usize;
-        if let Some(blocked) = &mut self.slots[at].blocked {
-            let frame = &self.palette[frame.0 as usize];
-            let length = frame.bytes.len();
-            if !blocked.fits(length, limits) {
-                return Err(Overflow);
-            }
-            blocked.frames.push(frame.clone());
-            blocked.bytes += length;
-            self.held += length;
-            return Ok(self.mark_unless_waiting(slot));
+    /// A frame of the palette.
+    pub(crate) fn of(&self, frame: FrameIx) -> &Frame {
+        &self.palette[frame.0 as usize].frame
+    }
+
+    /// Appends a frame of the palette to an outbox whose socket takes bytes.
+    pub(crate) fn push(&mut self, slot: u32, frame: FrameIx) -> Pushed {
+        let entry = &mut self.slots[slot as usize];
+        if entry.blocked.is_some() {
+            return Pushed::Blocked;
         }
         self.nodes.push(Node { frame: frame.0, next: NONE });
         let node = (self.nodes.len() - 1) as u32;
-        let entry = &mut self.slots[at];
         if entry.head == NONE {
             entry.head = node;
         } else {
             self.nodes[entry.tail as usize].next = node;
         }
         entry.tail = node;
-        Ok(self.mark(slot))
+        Pushed::In(self.mark(slot))
+    }
+
+    /// Whether a frame of `length` bytes is within the bounds of a blocked socket's queue.
+    pub(crate) fn fits(&self, slot: u32, length: usize, limits: OutboxLimits) -> bool {
+        self.slots[slot as usize].blocked.as_ref().is_none_or(|blocked| blocked.fits(length, limits))
+    }
+
+    /// Appends a frame of the palette to a blocked socket's queue, whatever its bounds; true when the connection became dirty by it.
+    pub(crate) fn queue(&mut self, slot: u32, frame: FrameIx) -> bool {
+        let waiting = self.palette[frame.0 as usize].waiting(&self.account);
+        self.queue_waiting(slot, waiting)
+    }
+
+    /// The same for what is in no palette.
+    pub(crate) fn queue_waiting(&mut self, slot: u32, frame: Arc<Waiting>) -> bool {
+        self.change(slot, |blocked| blocked.push(frame));
+        self.mark_unless_waiting(slot)
+    }
+
+    /// Changes what waits at `slot` and puts the accounts right.
+    fn change<T>(&mut self, slot: u32, change: impl FnOnce(&mut Blocked) -> T) -> Option<T> {
+        let blocked = self.slots[slot as usize].blocked.as_mut()?;
+        let before = blocked.bytes();
+        let changed = change(blocked);
+        blocked.settle();
+        self.queued = self.queued - before + blocked.bytes();
+        self.largest = self.largest.max(blocked.weight());
+        self.grown |= blocked.bytes() > before;
+        Some(changed)
+    }
+
+    /// The frames that wait at `slot` for a blocked socket.
+    pub(crate) fn waiting(&self, slot: u32) -> Option<&Lanes> {
+        self.slots[slot as usize].blocked.as_ref().map(|blocked| blocked.frames())
+    }
+
+    /// Takes out a frame that waits, and puts what tells of it in its place.
+    pub(crate) fn replace(
+        &mut self,
+        slot: u32,
+        (side, place): (Side, usize),
+        instead: SmallVec<[Arc<Waiting>; 1]>,
+    ) -> Option<Arc<Waiting>> {
+        self.change(slot, |blocked| blocked.replace(side, place, instead)).flatten()
+    }
+
+    /// Notes that so many frames at the beginning of a side do not yield.
+    pub(crate) fn set_firm(&mut self, slot: u32, side: Side, count: usize) {
+        if let Some(blocked) = &mut self.slots[slot as usize].blocked {
+            blocked.set_firm(side, count);
+        }
     }
 
     /// Appends a ping or pong: before the publications that wait for a blocked socket.
     pub(crate) fn push_control(&mut self, slot: u32, bytes: Bytes) {
-        let Some(blocked) = &mut self.slots[slot as usize].blocked else {
+        if self.slots[slot as usize].blocked.is_none() {
             return self.push_unbounded(slot, bytes);
-        };
-        let stale = blocked.control.as_ref().map_or(0, Bytes::len);
-        blocked.bytes = blocked.bytes - stale + bytes.len();
-        self.held = self.held - stale + bytes.len();
-        blocked.control = Some(bytes);
+        }
+        self.change(slot, |blocked| blocked.set_control(bytes));
         self.mark_unless_waiting(slot);
     }
 
@@ -165,20 +242,14 @@ impl Outboxes {
 
     fn push_unbounded(&mut self, slot: u32, bytes: Bytes) {
         let frame = self.frame(Frame::of_server(bytes));
-        let unbounded = OutboxLimits { bytes: u32::MAX, messages: u32::MAX };
-        // Cannot overflow without bounds.
-        let _ = self.push(slot, frame, unbounded);
+        if self.push(slot, frame) == Pushed::Blocked {
+            self.queue(slot, frame);
+        }
     }
 
     /// Drops the publications and answers that wait for a blocked socket, so that a close frame goes next.
-    pub(crate) fn shed(&mut self, slot: u32, mut dropped: impl FnMut(RuleIx)) {
-        if let Some(blocked) = &mut self.slots[slot as usize].blocked {
-            for frame in blocked.frames.drain() {
-                blocked.bytes -= frame.bytes.len();
-                self.held -= frame.bytes.len();
-                frame.rule.into_iter().for_each(&mut dropped);
-            }
-        }
+    pub(crate) fn shed(&mut self, slot: u32, dropped: impl FnMut(RuleIx)) {
+        self.change(slot, |blocked| blocked.shed(dropped));
     }
 
     fn mark(&mut self, slot: u32) -> bool {
@@ -220,6 +291,7 @@ impl Outboxes {
         if let Some(left) = self.current.take() {
             self.outlive_turn(left);
         }
+        self.direct = Direct::None;
         let Some(slot) = self.dirty.pop_front() else {
             self.palette.clear();
             self.nodes.clear();
@@ -234,9 +306,10 @@ impl Outboxes {
     /// gone: until then they wait in a queue, so that they can be counted as what they are, dropped.
     fn outlive_turn(&mut self, slot: u32) {
         if self.slots[slot as usize].head != NONE {
-            let unbounded = OutboxLimits { bytes: u32::MAX, messages: u32::MAX };
-            // Cannot overflow without bounds.
-            let _ = self.block(slot, Bytes::new(), unbounded);
+            self.block(slot, Bytes::new());
+            while let Some(frame) = self.unlink(slot) {
+                self.queue(slot, frame);
+            }
         }
     }
 
@@ -248,26 +321,29 @@ impl Outboxes {
         sequence: &mut u64,
         encoder: &dyn Encoder,
     ) -> Fill {
-        let entry = &mut self.slots[slot as usize];
-        if let Some(blocked) = &mut entry.blocked {
+        self.direct = Direct::None;
+        if let Some(blocked) = &self.slots[slot as usize].blocked {
             if blocked.waiting {
                 return Fill::Empty;
             }
-            let before = blocked.bytes;
-            let fill = fill_blocked(blocked, cork, sequence, encoder);
-            self.held -= before - blocked.bytes;
-            if !matches!(fill, Fill::Empty) {
+            let filled = self.change(slot, |blocked| blocked.fill(cork, sequence, encoder));
+            if let Some((fill, frame)) = filled
+                && !matches!(fill, Fill::Empty)
+            {
+                self.direct = frame.map_or(Direct::None, Direct::Waiting);
                 return fill;
             }
-            entry.blocked = None;
+            self.slots[slot as usize].blocked = None;
         }
+        let entry = &mut self.slots[slot as usize];
         while entry.head != NONE {
             let node = self.nodes[entry.head as usize];
-            match append(&self.palette[node.frame as usize], cork, sequence, encoder) {
+            match append(&self.palette[node.frame as usize].frame, cork, sequence, encoder) {
                 Appended::Whole => entry.head = node.next,
                 Appended::Full => return Fill::Cork,
                 Appended::Alone(bytes) => {
                     entry.head = node.next;
+                    self.direct = Direct::Turn(node.frame);
                     return Fill::Direct(bytes);
                 }
             }
@@ -280,99 +356,90 @@ impl Outboxes {
         }
     }
 
-    /// The socket left `rest` of what was last taken. What else waits becomes a queue bounded by `limits`.
-    pub(crate) fn block(&mut self, slot: u32, rest: Bytes, limits: OutboxLimits) -> Result<(), Overflow> {
+    /// What was last taken has been copied: what a socket leaves of it is no part of a frame.
+    pub(crate) fn copied(&mut self) {
+        self.direct = Direct::None;
+    }
+
+    /// The socket left `rest` of what was last taken. What else waits goes into its queue: [`Outboxes::unlink`].
+    pub(crate) fn block(&mut self, slot: u32, rest: Bytes) {
+        let begun = match std::mem::take(&mut self.direct) {
+            Direct::None => None,
+            Direct::Turn(frame) => Some(self.palette[frame as usize].waiting(&self.account)),
+            Direct::Waiting(frame) => Some(frame),
+        };
+        let account = &self.account;
         let entry = &mut self.slots[slot as usize];
-        let mut blocked = entry.blocked.take().unwrap_or_default();
-        self.held += rest.len();
-        blocked.bytes += rest.len();
-        blocked.rest = rest;
-        blocked.waiting = true;
-        let mut verdict = Ok(());
-        let mut at = std::mem::replace(&mut entry.head, NONE);
-        entry.tail = NONE;
-        while at != NONE {
-            let node = self.nodes[at as usize];
-            let frame = self.palette[node.frame as usize].clone();
-            if !blocked.fits(frame.bytes.len(), limits) {
-                verdict = Err(Overflow);
-            }
-            blocked.bytes += frame.bytes.len();
-            self.held += frame.bytes.len();
-            blocked.frames.push(frame);
-            at = node.next;
+        entry.blocked.get_or_insert_with(|| Box::new(Blocked::new(account)));
+        self.change(slot, |blocked| blocked.stop(rest, begun));
+    }
+
+    /// Takes the first frame out of the turn's list of a blocked socket.
+    pub(crate) fn unlink(&mut self, slot: u32) -> Option<FrameIx> {
+        let entry = &mut self.slots[slot as usize];
+        if entry.head == NONE {
+            entry.tail = NONE;
+            return None;
         }
-        entry.blocked = Some(blocked);
-        verdict
+        let node = self.nodes[entry.head as usize];
+        entry.head = node.next;
+        Some(FrameIx(node.frame))
     }
 
     /// Bytes of a frame that the socket at `slot` has the beginning of: they come before all else.
     pub(crate) fn begun(&self, slot: u32) -> usize {
-        self.slots[slot as usize].blocked.as_ref().map_or(0, |blocked| blocked.rest.len())
+        self.slots[slot as usize].blocked.as_ref().map_or(0, |blocked| blocked.begun())
     }
 
-    /// Bytes that wait for the socket at `slot`, beyond this turn.
-    pub(crate) fn waiting_bytes(&self, slot: u32) -> usize {
-        self.slots[slot as usize].blocked.as_ref().map_or(0, |blocked| blocked.bytes)
+    /// Bytes that wait for the socket at `slot`, beyond this turn, and that no policy may drop.
+    pub(crate) fn pressing_bytes(&self, slot: u32) -> usize {
+        self.slots[slot as usize].blocked.as_ref().map_or(0, |blocked| blocked.pressing())
     }
 
-    /// Bytes held for all blocked sockets.
-    pub(crate) fn held(&self) -> usize {
-        self.held
+    /// Bytes that wait for all blocked sockets, each copy counted.
+    pub(crate) fn queued(&self) -> usize {
+        self.queued
+    }
+
+    /// What the blocked sockets hold, each with its slot.
+    pub(crate) fn weights(&self) -> impl Iterator<Item = (usize, u32)> {
+        self.slots
+            .iter()
+            .zip(0_u32..)
+            .filter_map(|(slot, at)| slot.blocked.as_ref().map(|blocked| (blocked.weight(), at)))
+    }
+
+    /// What the socket at `slot` holds; nothing where it takes bytes.
+    pub(crate) fn weight(&self, slot: u32) -> usize {
+        self.slots[slot as usize].blocked.as_ref().map_or(0, |blocked| blocked.weight())
     }
 }
 
-enum Appended {
+pub(crate) enum Appended {
     Whole,
     Full,
     Alone(Bytes),
 }
 
 /// Copies a frame into the cork buffer if it fits there.
-fn append(frame: &Frame, cork: &mut Vec<u8>, sequence: &mut u64, encoder: &dyn Encoder) -> Appended {
-    if !cork.is_empty() && cork.len() + frame.bytes.len() > CORK_BYTES {
+pub(crate) fn append(
+    frame: &Frame,
+    cork: &mut Vec<u8>,
+    sequence: &mut u64,
+    encoder: &dyn Encoder,
+) -> Appended {
+    let bytes = frame.bytes();
+    if !cork.is_empty() && cork.len() + bytes.len() > CORK_BYTES {
         return Appended::Full;
     }
     if let Some(variant) = frame.numbered {
         *sequence += 1;
-        encoder.splice(variant, &frame.bytes, *sequence, cork);
+        encoder.splice(variant, bytes, *sequence, cork);
         return Appended::Whole;
     }
-    if frame.bytes.len() > CORK_BYTES {
-        return Appended::Alone(frame.bytes.clone());
+    if bytes.len() > CORK_BYTES {
+        return Appended::Alone(bytes.clone());
     }
-    cork.extend_from_slice(&frame.bytes);
+    cork.extend_from_slice(bytes);
     Appended::Whole
-}
-
-fn fill_blocked(
-    blocked: &mut Blocked,
-    cork: &mut Vec<u8>,
-    sequence: &mut u64,
-    encoder: &dyn Encoder,
-) -> Fill {
-    let rest = std::mem::take(&mut blocked.rest);
-    blocked.bytes -= rest.len();
-    if rest.len() > CORK_BYTES {
-        return Fill::Direct(rest);
-    }
-    cork.extend_from_slice(&rest);
-    if let Some(control) = blocked.control.take() {
-        blocked.bytes -= control.len();
-        cork.extend_from_slice(&control);
-    }
-    while let Some(frame) = blocked.frames.front() {
-        let length = frame.bytes.len();
-        let appended = append(frame, cork, sequence, encoder);
-        if matches!(appended, Appended::Full) {
-            return Fill::Cork;
-        }
-        blocked.frames.pop();
-        blocked.bytes -= length;
-        if let Appended::Alone(bytes) = appended {
-            return Fill::Direct(bytes);
-        }
-    }
-    debug_assert!(blocked.is_empty() && blocked.bytes == 0);
-    if cork.is_empty() { Fill::Empty } else { Fill::Cork }
 }

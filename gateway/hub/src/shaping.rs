@@ -198,7 +198,7 @@ impl Shard {
         }
         self.expire(now, channel);
         let mut name = std::mem::take(&mut self.shapers.name);
-        throttle::name(throttle, publication, &mut name);
+        throttle::name(&throttle.tags, publication, &mut name);
         let shaper = self.shapers.shaper(channel, &policy);
         let turn = shaper.keys.ask(&name, now.at, shaper.interval());
         self.shapers.name = name;

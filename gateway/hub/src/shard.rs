@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use bytes::Bytes;
 use rtgw_model::{
     ChannelPolicy, ConnectionId, Encoder, Event, Expiry, Message, Micros, Millis, Now, RuleIx,
     UnsubscribeReason,
@@ -10,15 +9,17 @@ use rtgw_model::{
 use slab::Slab;
 
 use crate::access::Revision;
+use crate::account::Account;
 use crate::channels::{ChannelIx, Channels, Member};
 use crate::control::Controls;
 use crate::counters::Counters;
 use crate::fanout::Fanouts;
 use crate::frame::Frame;
-use crate::outbox::{Outboxes, Overflow};
+use crate::outbox::{Outboxes, Pushed};
 use crate::review::{Reviews, Standing};
 use crate::session::{Holding, Profile, Session, Subscription, WAITING_COMMANDS, replace};
 use crate::shaping::Shapers;
+use crate::slow::{Marker, Queued};
 use crate::wheel::Wheel;
 use crate::{Effect, Fill, Grant, Input, Opening};
 
@@ -68,6 +69,9 @@ pub struct Shard {
     pub(crate) profiles: Vec<Profile>,
     pub(crate) channels: Channels,
     pub(crate) outboxes: Outboxes,
+    pub(crate) marker: Option<Marker>,
+    /// Until the pod holds so much, there is nothing to shed here.
+    pub(crate) look_again_at: u64,
     pub(crate) fanouts: Fanouts,
     pub(crate) shapers: Shapers,
     pub(crate) wheel: Wheel,
@@ -92,7 +96,9 @@ impl Shard {
             generations: Vec::new(),
             profiles: Vec::new(),
             channels: Channels::default(),
-            outboxes: Outboxes::default(),
+            outboxes: Outboxes::new(Arc::new(Account::new(1, None))),
+            marker: None,
+            look_again_at: 0,
             fanouts: Fanouts::default(),
             shapers: Shapers::default(),
             wheel: Wheel::new(),
@@ -104,6 +110,13 @@ impl Shard {
             reviews: Reviews::default(),
             controls: Controls::default(),
         }
+    }
+
+    /// The same, whose outboxes are on an account with those of other shards.
+    #[must_use]
+    pub fn on(mut self, account: Arc<Account>) -> Self {
+        self.outboxes = Outboxes::new(account);
+        self
     }
 
     /// Adopts a connection: the greeting is the first message, auto-subscriptions hold at once.
@@ -189,6 +202,10 @@ impl Shard {
             Input::Ready(channel, position) => self.ready(now, &channel, position),
             Input::Reconfigured(lookup) => self.reconfigure(lookup),
             Input::Control(control) => self.enqueue_control(control),
+            Input::Relieve => {
+                self.outboxes.account.heed(self.settings.index);
+                self.relieve(now);
+            }
             Input::Evict { count, spread_ms } => self.evict(now, count, spread_ms),
         }
     }
@@ -228,6 +245,9 @@ impl Shard {
         let mut fill = self.outboxes.fill(connection.slot, cork, &mut session.sequence, &*self.encoder);
         if batch {
             fill = join(&*self.encoder, fill, cork, begun);
+            if !matches!(fill, Fill::Direct(_)) {
+                self.outboxes.copied();
+            }
         }
         match fill {
             Fill::Finished => self.forget(connection.slot),
@@ -235,18 +255,6 @@ impl Shard {
             _ => {}
         }
         fill
-    }
-
-    /// The socket took only a part: `rest` is what it left of the last [`Fill`]. The connection is written again after
-    /// [`Shard::writable`].
-    pub fn blocked(&mut self, now: Now, connection: ConnectionId, rest: Bytes) {
-        if !self.is_current(connection) {
-            return;
-        }
-        let limits = self.profile(connection.slot).outbox;
-        if self.outboxes.block(connection.slot, rest, limits).is_err() {
-            self.too_slow(connection.slot, now);
-        }
     }
 
     /// The socket takes bytes again.
@@ -276,7 +284,7 @@ impl Shard {
 
     /// The counters.
     pub fn counters(&mut self) -> &Counters {
-        self.counters.outbound_bytes = self.outboxes.held() as u64;
+        self.counters.outbound_bytes = self.outboxes.queued() as u64;
         self.counters.waiting_publications = self.waiting_publications() as u64;
         self.counters.held_bytes = self.shapers.held_bytes() as u64;
         self.counters.channels.fill(0);
@@ -324,7 +332,7 @@ impl Shard {
         // Half the bound: answers to what is already decoded must still fit, so that a client that asks faster than it reads is
         // slowed down instead of closed.
         let half = self.profile(slot).outbox.bytes as usize / 2;
-        commands < WAITING_COMMANDS && self.outboxes.waiting_bytes(slot) <= half
+        commands < WAITING_COMMANDS && self.outboxes.pressing_bytes(slot) <= half
     }
 
     pub(crate) fn resume(&mut self, slot: u32) {
@@ -358,10 +366,12 @@ impl Shard {
     /// Puts a message of the server into a connection's outbox.
     pub(crate) fn say(&mut self, slot: u32, now: Now, reply_to: Option<rtgw_model::CommandId>, event: Event) {
         let profile = self.profile(slot);
-        let (variant, limits) = (profile.variant, profile.outbox);
+        let variant = profile.variant;
         let bytes = self.encoder.message(variant, &Message { reply_to, timestamp: now.wall, event });
         let frame = self.outboxes.frame(Frame::of_server(bytes));
-        if self.outboxes.push(slot, frame, limits) == Err(Overflow) {
+        if self.outboxes.push(slot, frame) == Pushed::Blocked
+            && self.queue(slot, frame, now) == Queued::Overflow
+        {
             self.too_slow(slot, now);
         }
     }

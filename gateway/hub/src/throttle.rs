@@ -7,7 +7,7 @@
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 
-use rtgw_model::{Millis, Outgoing, Publication, Throttle};
+use rtgw_model::{Millis, Outgoing, Publication};
 use slab::Slab;
 
 use crate::told::ToldIx;
@@ -57,8 +57,8 @@ pub(crate) struct Keys {
     order: VecDeque<usize>,
 }
 
-/// Writes the key of a publication: equal for equal events and tags, and for no others.
-pub(crate) fn name(throttle: &Throttle, publication: &Publication, name: &mut Vec<u8>) {
+/// Writes the key of a publication: equal for equal events and values of `tags`, and for no others.
+pub(crate) fn name(tags: &[Box<str>], publication: &Publication, name: &mut Vec<u8>) {
     name.clear();
     let mut part = |text: Option<&str>| match text {
         None => name.push(u8::MAX),
@@ -69,7 +69,7 @@ pub(crate) fn name(throttle: &Throttle, publication: &Publication, name: &mut Ve
         }
     };
     part(Some(&publication.event));
-    for tag in &throttle.tags {
+    for tag in tags {
         part(publication.tag(tag));
     }
 }

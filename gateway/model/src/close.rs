@@ -150,6 +150,11 @@ impl Close {
         Self::new(CloseCode::Restart, format!("reconnect;after={after_ms}"))
     }
 
+    /// Shed to save the pod; the client is asked to stay away for `after_ms`.
+    pub fn overloaded(after_ms: u64) -> Self {
+        Self::new(CloseCode::Overloaded, format!("after={after_ms}"))
+    }
+
     /// The same, counted under another reason than the usual one of its code.
     #[must_use]
     pub fn because(self, why: CloseReason) -> Self {

@@ -179,7 +179,7 @@ impl GapReason {
     ];
 
     /// The word on the wire and in metrics.
-    pub fn as_str(self) -> &'static str {
+    pub const fn as_str(self) -> &'static str {
         match self {
             Self::SourceReconnected => "source_reconnected",
             Self::SourceOverflow => "source_overflow",

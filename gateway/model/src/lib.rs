@@ -7,6 +7,7 @@ mod channel;
 mod close;
 mod command;
 mod connection;
+mod encoded;
 mod encoder;
 mod error;
 mod event;
@@ -30,6 +31,7 @@ pub use channel::{
 pub use close::{Close, CloseCode, CloseReason, Retry};
 pub use command::{CommandName, CommandNames};
 pub use connection::{ConnectionId, ConnectionKey};
+pub use encoded::Encoded;
 pub use encoder::{Encoder, Variant};
 pub use error::{Denied, ErrorCode};
 pub use event::{Event, GapReason, Message, UnsubscribeReason};
@@ -39,7 +41,8 @@ pub use histogram::{Bounds, CLASSES, Histogram};
 pub use intent::{CommandId, Intent, Rejection, Request};
 pub use outgoing::Outgoing;
 pub use policy::{
-    ChannelPolicy, DeliveryPolicy, EndpointIx, HistoryMode, HistoryPolicy, Priority, RuleIx, Throttle,
+    ChannelPolicy, DeliveryPolicy, EndpointIx, HistoryMode, HistoryPolicy, Priority, RuleIx, SlowConsumer,
+    Throttle,
 };
 pub use presence::{
     ANNOUNCED_CLIENTS, Announced, Arrival, INFO_BYTES, MEMBERS, MOST_MEMBERS, Member, Members, Presence,

@@ -1,10 +1,8 @@
 //! A publication with its encoded bytes: the first subscriber of a kind encodes, everyone else shares.
 
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 
-use bytes::Bytes;
-
-use crate::{Encoder, Micros, Publication, Variant};
+use crate::{Encoded, Encoder, Micros, Publication, Variant};
 
 /// As many as a [`Variant`] can name.
 const VARIANTS: usize = 1 << u8::BITS;
@@ -15,9 +13,9 @@ pub struct Outgoing {
     publication: Publication,
     variants: u16,
     sensitive: bool,
-    frames: Box<[OnceLock<Bytes>]>,
+    frames: Box<[OnceLock<Arc<Encoded>>]>,
     /// Cells of the variants that came after this publication: a reload may bring some while it is on its way.
-    late: OnceLock<Box<[OnceLock<Bytes>]>>,
+    late: OnceLock<Box<[OnceLock<Arc<Encoded>>]>>,
     /// When this pod heard it; for the fan-out histogram.
     pub heard: Micros,
 }
@@ -46,7 +44,7 @@ impl Outgoing {
     }
 
     /// The frame for `variant`, showing the channel at index `channel`.
-    pub fn frame(&self, variant: Variant, channel: usize, encoder: &dyn Encoder) -> &Bytes {
+    pub fn frame(&self, variant: Variant, channel: usize, encoder: &dyn Encoder) -> &Arc<Encoded> {
         let variant = if self.sensitive { encoder.uncompressed(variant) } else { variant };
         let shown = if encoder.shows_channel(variant) { channel } else { 0 };
         let (variants, number) = (usize::from(self.variants), usize::from(variant.0));
@@ -55,11 +53,11 @@ impl Outgoing {
         } else {
             &self.late()[shown * VARIANTS + number]
         };
-        cell.get_or_init(|| encoder.publication(variant, &self.publication, channel))
+        cell.get_or_init(|| Arc::new(Encoded::new(encoder.publication(variant, &self.publication, channel))))
     }
 
     #[cold]
-    fn late(&self) -> &[OnceLock<Bytes>] {
+    fn late(&self) -> &[OnceLock<Arc<Encoded>>] {
         let cells = VARIANTS * self.publication.channels.len();
         self.late.get_or_init(|| (0..cells).map(|_| OnceLock::new()).collect())
     }

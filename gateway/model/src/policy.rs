@@ -66,6 +66,8 @@ pub struct DeliveryPolicy {
     pub priority: Priority,
     /// Publications are never compressed.
     pub sensitive: bool,
+    /// What gives where a connection's outbox is full.
+    pub slow_consumer: SlowConsumer,
 }
 
 impl DeliveryPolicy {
@@ -88,6 +90,18 @@ pub struct Throttle {
     /// The tags that tell publications of one event apart: those that filters ask, so that nobody's last one is replaced by one that
     /// they do not want, and the one of `conflate`.
     pub tags: Box<[Box<str>]>,
+}
+
+/// What gives where a connection takes less than there is for it, and its outbox is full.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum SlowConsumer {
+    /// The connection.
+    #[default]
+    Disconnect,
+    /// The oldest publications that wait.
+    DropOldest,
+    /// The same; and a newer publication takes the place of the one of its key that waits: the event and these tags.
+    LatestPerKey(Box<[Box<str>]>),
 }
 
 /// The order of channels where a connection takes less than there is for it.

@@ -197,7 +197,7 @@ fn a_variant_that_came_after_the_publication_gets_its_own_bytes() {
     let late = wires.intern(spec(false, 1 << 20)).unwrap();
     assert_eq!(wires.intern(spec(true, 1 << 20)).unwrap(), early, "numbers stay");
     let frames = [(early, 0), (late, 1), (early, 1), (late, 0)].map(|(variant, at)| {
-        let frame = outgoing.frame(variant, at, &wires);
+        let frame = outgoing.frame(variant, at, &wires).bytes();
         assert_eq!(*frame, wires.publication(variant, outgoing.publication(), at));
         frame.as_ptr()
     });

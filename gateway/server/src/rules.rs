@@ -10,7 +10,7 @@ use rtgw_config::pattern::{Pattern, Segment};
 use rtgw_hub::access::{Action, Asker, Lookup, Revision, Rules, Verdict};
 use rtgw_model::{
     ChannelName, ChannelPolicy, DeliveryPolicy, EndpointIx, Expiry, HistoryMode, HistoryPolicy, INFO_BYTES,
-    Presence, Priority, RuleIx, Throttle,
+    Presence, Priority, RuleIx, SlowConsumer, Throttle,
 };
 use rustc_hash::FxHashMap;
 
@@ -262,7 +262,13 @@ fn kept(channel: &Channel, history: &checked::History) -> HistoryPolicy {
     let mode = match history.mode {
         checked::HistoryMode::Stream => HistoryMode::Stream,
         checked::HistoryMode::Cache => {
-            let conflate = channel.delivery.throttle.as_ref().and_then(|throttle| throttle.conflate.as_ref());
+            let conflate = match &channel.delivery {
+                checked::Delivery { throttle: Some(throttle), .. } => throttle.conflate.as_ref(),
+                checked::Delivery {
+                    slow_consumer: checked::SlowConsumer::LatestPerKey { conflate }, ..
+                } => conflate.as_ref(),
+                _ => None,
+            };
             HistoryMode::Cache(tags_of_a_key(channel, conflate))
         }
     };
@@ -281,7 +287,7 @@ fn tags_of_a_key(channel: &Channel, conflate: Option<&String>) -> Box<[Box<str>]
 
 fn delivery(channel: &Channel) -> DeliveryPolicy {
     let millis = |duration: Duration| u32::try_from(duration.as_millis()).unwrap_or(u32::MAX);
-    let checked::Delivery { throttle, batch, events, priority, sensitive } = &channel.delivery;
+    let checked::Delivery { throttle, batch, events, slow_consumer, priority, sensitive } = &channel.delivery;
     let throttle = throttle.as_ref().map(|throttle| Throttle {
         interval_ms: millis(throttle.interval),
         tags: tags_of_a_key(channel, throttle.conflate.as_ref()),
@@ -296,6 +302,13 @@ fn delivery(channel: &Channel) -> DeliveryPolicy {
             checked::Priority::Low => Priority::Low,
         },
         sensitive: *sensitive,
+        slow_consumer: match slow_consumer {
+            checked::SlowConsumer::Disconnect => SlowConsumer::Disconnect,
+            checked::SlowConsumer::DropOldest => SlowConsumer::DropOldest,
+            checked::SlowConsumer::LatestPerKey { conflate } => {
+                SlowConsumer::LatestPerKey(tags_of_a_key(channel, conflate.as_ref()))
+            }
+        },
     }
 }
 

@@ -48,7 +48,9 @@ fn fail() {
     tracing_subscriber::fmt().with_writer(std::io::stderr).init();
     let mut settings = Settings::new(1, 1, 0);
     settings.shards = 1;
-    let transport = start(settings, Arc::new(Wires::new()), Arc::new(Broken), Arc::default()).unwrap();
+    let memory = Arc::new(rtgw_hub::Account::new(1, None));
+    let transport =
+        start(settings, Arc::new(Wires::new()), Arc::new(Broken), Arc::default(), memory).unwrap();
     let rig = transport_support::Rig::around(transport);
     let _client = rig.socket(&transport_support::Door::hears("jobs"));
     std::thread::sleep(transport_support::PATIENCE);

@@ -18,6 +18,27 @@ pub(crate) struct Expectation {
     pub(crate) last_heard: BTreeMap<Option<u64>, u64>,
     /// Told that it hears it no more, and nobody has asked since.
     pub(crate) silenced: bool,
+    /// Told of a hole, and nothing of the channel came since.
+    pub(crate) hole: bool,
+}
+
+impl Expectation {
+    /// A policy dropped something here: of what has no key, all that does not come before the next one; of what has one, anything.
+    fn tell_hole(&mut self) {
+        self.hole = true;
+        self.required.retain(|_, key| key.is_none());
+    }
+
+    /// What has no key and came before `number` has come, or the client was told of the hole.
+    fn check_hole(&mut self, number: u64) -> Result<bool, Vec<u64>> {
+        let missing = self.required.range(..number).filter(|(_, key)| key.is_none());
+        let missing: Vec<u64> = missing.map(|(number, _)| *number).collect();
+        if std::mem::take(&mut self.hole) {
+            self.required.retain(|number, _| !missing.contains(number));
+            return Ok(!missing.is_empty());
+        }
+        if missing.is_empty() { Ok(false) } else { Err(missing) }
+    }
 }
 
 pub(crate) struct Client {
@@ -60,10 +81,12 @@ pub(crate) struct Client {
     pub(crate) asked: VecDeque<u64>,
     pub(crate) sequence: u64,
     pub(crate) heard: BTreeSet<u64>,
-    pub(crate) gaps: u64,
     /// Channels of which it asked to be told who comes and goes, and how many it heard of.
     pub(crate) told: BTreeSet<String>,
     pub(crate) arrivals: u64,
+    /// Holes that it was told of, and those of them where something it waited for was missing.
+    pub(crate) holes: u64,
+    pub(crate) seen_holes: u64,
     pub(crate) numbered: bool,
     /// Joined writes that it heard.
     pub(crate) joined: u64,
@@ -110,9 +133,10 @@ impl Client {
             asked: VecDeque::new(),
             sequence: 0,
             heard: BTreeSet::new(),
-            gaps: 0,
             told: BTreeSet::new(),
             arrivals: 0,
+            holes: 0,
+            seen_holes: 0,
             numbered,
             joined: 0,
             batch,
@@ -148,6 +172,7 @@ impl Client {
         if let Some(expectation) = self.channels.get_mut(channel) {
             expectation.required.clear();
             expectation.subscribed = false;
+            expectation.hole = false;
         }
     }
 
@@ -209,11 +234,18 @@ impl Client {
                 }
             }
             "close" => self.close_code = Some(words[1].parse().unwrap()),
-            "gap" => self.gaps += 1,
             "join" | "leave" => {
                 self.arrivals += 1;
                 assert!(self.told.contains(words[1]), "seed {seed}: told without asking: {line:?}");
             }
+            "gap" if words[2] == "slow_consumer" => {
+                assert!(self.plan.drops(words[1]), "seed {seed}: {line:?} of a channel that drops nothing");
+                self.holes += 1;
+                if let Some(expectation) = self.channels.get_mut(words[1]) {
+                    expectation.tell_hole();
+                }
+            }
+            "gap" => {}
             "ping" | "wirepong" | "hello" => {}
             other => panic!("seed {seed}: unexpected {other:?} in {line:?}"),
         }
@@ -267,8 +299,21 @@ impl Client {
             // One channel's order, of each key that may wait and of all the others; a publication for several was walked for whichever
             // this client hears.
             if !channels.contains(',') {
-                let last = expectation.last_heard.insert(self.plan.key(channel, number), number);
+                let key = self.plan.key(channel, number);
+                let last = expectation.last_heard.insert(key, number);
                 assert!(last < Some(number), "seed {seed}: out of order: {line:?}");
+                if key.is_none() && self.plan.drops(channel) {
+                    match expectation.check_hole(number) {
+                        Ok(seen) => self.seen_holes += u64::from(seen),
+                        Err(missing) => panic!(
+                            "seed {seed}: {line:?} behind an untold hole, {missing:?} {:?} {:?} {:?} {}",
+                            self.id,
+                            self.plan,
+                            self.view,
+                            String::from_utf8_lossy(&self.received)
+                        ),
+                    }
+                }
             }
         }
         assert!(!silenced, "seed {seed}: {line:?} behind the end of the subscription");

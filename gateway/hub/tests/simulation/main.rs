@@ -6,6 +6,7 @@
 //! `SIMULATION_SEED=n` replays one seed; `SIMULATION_SEEDS=n` chooses how many run.
 #![allow(clippy::unwrap_used, clippy::panic)]
 
+mod accounts;
 mod client;
 mod life;
 mod lines;
@@ -29,6 +30,7 @@ fn no_seed_breaks_a_promise() {
     let mut delivered = 0;
     let (mut slow, mut joined, mut superseded, mut lost) = (0, 0, 0, 0);
     let (mut expired, mut taken, mut refreshed, mut arrivals) = (0, 0, 0, 0);
+    let (mut holes, mut shed) = (0, 0);
     for seed in seeds() {
         let outcome = World::new(seed).run();
         delivered += outcome.delivered;
@@ -40,6 +42,8 @@ fn no_seed_breaks_a_promise() {
         taken += outcome.taken;
         refreshed += outcome.refreshed;
         arrivals += outcome.arrivals;
+        holes += outcome.holes;
+        shed += outcome.shed;
     }
     // A simulation in which nothing happens proves nothing.
     if seeds().count() >= 100 {
@@ -47,6 +51,7 @@ fn no_seed_breaks_a_promise() {
         assert!(slow > 10, "only {slow} slow consumers");
         assert!(joined > 1_000, "only {joined} joined writes");
         assert!(superseded > 1_000, "only {superseded} publications superseded");
+        assert!(holes > 100 && shed > 100, "{holes} holes told, {shed} shed");
         assert!(lost > 100, "only {lost} publications lost with their sockets");
         assert!(arrivals > 1_000, "only {arrivals} joins and leaves told");
         assert!(

@@ -1,7 +1,7 @@
 //! How a world's channels deliver: policies chosen anew for each seed.
 
 use fastrand::Rng;
-use rtgw_model::{DeliveryPolicy, Priority, Throttle};
+use rtgw_model::{DeliveryPolicy, Priority, SlowConsumer, Throttle};
 
 use crate::rules::CHANNELS;
 
@@ -31,8 +31,14 @@ impl Plan {
     /// The key under which a newer publication may replace this one; `None` where none may.
     pub(crate) fn key(&self, channel: &str, number: u64) -> Option<u64> {
         let delivery = self.policy(channel);
-        let throttled = delivery.throttle.is_some() && delivery.concerns(&event(number));
-        throttled.then_some(number % EVENTS)
+        let latest = matches!(delivery.slow_consumer, SlowConsumer::LatestPerKey(_));
+        let replaced = (latest || delivery.throttle.is_some()) && delivery.concerns(&event(number));
+        replaced.then_some(number % EVENTS)
+    }
+
+    /// Whether what waits for a slow client may be dropped.
+    pub(crate) fn drops(&self, channel: &str) -> bool {
+        self.policy(channel).slow_consumer != SlowConsumer::Disconnect
     }
 }
 
@@ -41,13 +47,18 @@ fn delivery(random: &mut Rng) -> DeliveryPolicy {
     let priority = [Priority::High, Priority::Normal, Priority::Normal, Priority::Low];
     let priority = priority[random.usize(0..priority.len())];
     let events = if random.bool() { Box::default() } else { Box::from([event(0).into(), event(1).into()]) };
-    let plain = DeliveryPolicy { priority, ..DeliveryPolicy::default() };
+    let slow_consumer = match random.u8(0..4) {
+        0 => SlowConsumer::DropOldest,
+        1 => SlowConsumer::LatestPerKey(Box::default()),
+        _ => SlowConsumer::Disconnect,
+    };
+    let plain = DeliveryPolicy { priority, slow_consumer, events, ..DeliveryPolicy::default() };
     let throttle =
         |random: &mut Rng| Some(Throttle { interval_ms: random.u32(10..1_000), tags: Box::default() });
     match random.u8(0..8) {
-        0 | 1 => DeliveryPolicy { throttle: throttle(random), events, ..plain },
-        2 => DeliveryPolicy { batch_ms: random.u32(1..500), events, ..plain },
-        3 => DeliveryPolicy { throttle: throttle(random), batch_ms: random.u32(1..500), events, ..plain },
+        0 | 1 => DeliveryPolicy { throttle: throttle(random), ..plain },
+        2 => DeliveryPolicy { batch_ms: random.u32(1..500), ..plain },
+        3 => DeliveryPolicy { throttle: throttle(random), batch_ms: random.u32(1..500), ..plain },
         _ => plain,
     }
 }

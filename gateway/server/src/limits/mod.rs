@@ -2,6 +2,7 @@
 //! how many messages of a tenant. Counts are exact however many come at once, and given back by drop.
 
 mod connections;
+mod memory;
 mod network;
 mod open_files;
 mod rate;
@@ -10,6 +11,7 @@ mod tenants;
 mod users;
 
 pub use connections::{Connections, Place};
+pub use memory::{memory, outbound_budget};
 pub use network::network_of;
 pub use open_files::{Capacity, capacity, open_files};
 pub use rate::Rate;

@@ -154,13 +154,29 @@ pub(super) const CATALOG: &[Metric] = &[
     counter(
         "rtgw_superseded_total",
         &["pattern"],
-        "Publications that a newer one of their key replaced before its turn; counted by each I/O shard with subscribers",
+        "Publications that a newer one of their key replaced: before its turn, counted by each I/O shard with subscribers, or while it waited for a slow client",
         |scrape, out| scrape.by_pattern(out, |report| &report.counters.superseded),
     ),
     counter("rtgw_gaps_total", &["pattern", "reason"], "Gaps told to connections", Scrape::gaps),
-    gauge("rtgw_outbound_bytes", &[], "Bytes that wait for sockets which take none", |scrape, out| {
-        out.add([], scrape.total(|report| report.counters.outbound_bytes));
+    gauge(
+        "rtgw_outbound_bytes",
+        &[],
+        "Memory held for sockets which take nothing: what waits, a shared frame counted once, and the queues themselves",
+        |scrape, out| out.add([], scrape.memory.used()),
+    ),
+    gauge("rtgw_outbound_peak_bytes", &[], "The most that `rtgw_outbound_bytes` ever was", |scrape, out| {
+        out.add([], scrape.memory.peak());
     }),
+    gauge(
+        "rtgw_outbound_budget_bytes",
+        &[],
+        "What it may be (`limits.pod.outboundMemoryPercent`): near it the connections that hold most are closed with 1013",
+        |scrape, out| {
+            if let Some(budget) = scrape.memory.budget() {
+                out.add([], budget);
+            }
+        },
+    ),
     histogram(
         "rtgw_fanout_seconds",
         &["pattern"],

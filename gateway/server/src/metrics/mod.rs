@@ -12,6 +12,7 @@ pub use handshakes::Handshakes;
 use prometheus_client::encoding::text;
 use prometheus_client::registry::Registry;
 pub use reports::Reports;
+use rtgw_hub::Account;
 use rtgw_protocol::wires::Wires;
 use scrape::{Names, Scrape};
 
@@ -39,6 +40,8 @@ pub struct MetricsParts {
     pub counts: Arc<Counts>,
     /// The pod's channels.
     pub room: Arc<Room>,
+    /// What outboxes hold.
+    pub memory: Arc<Account>,
     /// The encoder.
     pub wires: Arc<Wires>,
     /// How the sources are doing.
@@ -79,6 +82,7 @@ impl Metrics {
             counts: Arc::clone(&self.parts.counts),
             source_errors: sources.iter().map(|(_, source)| source.errors()).collect(),
             room: Arc::clone(&self.parts.room),
+            memory: Arc::clone(&self.parts.memory),
             compressions: self.parts.wires.compressions(),
             capacity: self.parts.connections.capacity(),
             broker_up: self.parts.readiness.delivering(),

@@ -7,6 +7,7 @@ use std::time::Duration;
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, MetricEncoder, NoLabelSet};
 use prometheus_client::metrics::MetricType;
+use rtgw_hub::Account;
 use rtgw_model::{Bounds, Histogram, Micros, RuleIx};
 
 use super::catalog::{CATALOG, Kind, Metric};
@@ -48,6 +49,7 @@ pub(super) struct Scrape {
     pub(super) counts: Arc<Counts>,
     pub(super) source_errors: Vec<BTreeMap<&'static str, u64>>,
     pub(super) room: Arc<Room>,
+    pub(super) memory: Arc<Account>,
     pub(super) compressions: u64,
     pub(super) capacity: u32,
     pub(super) broker_up: bool,

@@ -8,7 +8,7 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use mio::event::Event;
 use mio::{Events, Interest, Poll, Token, Waker};
-use rtgw_hub::{Effect, Input, Shard, ShardSettings, SweepBudget, TurnBudget};
+use rtgw_hub::{Account, Effect, Input, Shard, ShardSettings, SweepBudget, TurnBudget};
 use rtgw_model::{Close, CloseCode, CommandNames, ConnectionId, Encoder, Now};
 
 use super::clock::Clock;
@@ -65,6 +65,7 @@ impl EventLoop {
         encoder: Arc<dyn Encoder>,
         outward: Arc<dyn Outward>,
         commands: Arc<ArcSwap<CommandNames>>,
+        memory: Arc<Account>,
     ) -> io::Result<Self> {
         let poll = Poll::new()?;
         let waker = Waker::new(poll.registry(), WAKE)?;
@@ -84,7 +85,7 @@ impl EventLoop {
             inbox: Arc::new(ShardInbox::new(waker, most)),
             outward,
             commands,
-            hub: Shard::new(shard, encoder),
+            hub: Shard::new(shard, encoder).on(memory),
             budget: settings.budget,
             sweep: settings.sweep,
             sockets: Sockets::default(),
@@ -254,6 +255,7 @@ impl EventLoop {
                 Effect::Unwant(channel) => self.outward.unwant(self.index, channel),
                 Effect::Present(present) => self.outward.present(*present),
                 Effect::Absent(connection, channel) => self.outward.absent(connection, channel),
+                Effect::Relieve(shard) => self.outward.relieve(shard),
                 Effect::Resume(id) => {
                     if let Some(socket) = self.sockets.get(id)
                         && (socket.has(Flag::Paused) || socket.has(Flag::Readable))

@@ -116,4 +116,6 @@ pub trait Outward: Send + Sync {
     fn present(&self, _present: Present) {}
     /// It hears it no more.
     fn absent(&self, _connection: ConnectionKey, _channel: ChannelName) {}
+    /// Another shard holds most of the pod's outbound memory: `Input::Relieve` is posted to it.
+    fn relieve(&self, _shard: u16) {}
 }

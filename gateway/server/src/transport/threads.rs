@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::thread::{Builder, JoinHandle};
 
 use arc_swap::ArcSwap;
+use rtgw_hub::Account;
 use rtgw_model::{CommandNames, Encoder};
 
 use super::event_loop::EventLoop;
@@ -41,7 +42,7 @@ impl Transport {
     }
 }
 
-/// Starts the shards; `commands` are those that the manifest defines.
+/// Starts the shards; `commands` are those that the manifest defines, `memory` is what the outboxes of all hold.
 ///
 /// # Errors
 /// A poll or thread could not be made; then none runs. More shards than numbers for them are an invalid input.
@@ -50,12 +51,15 @@ pub fn start(
     encoder: Arc<dyn Encoder>,
     outward: Arc<dyn Outward>,
     commands: Arc<ArcSwap<CommandNames>>,
+    memory: Arc<Account>,
 ) -> io::Result<Transport> {
     let shards = u16::try_from(settings.shards.max(1))
         .map_err(|_| io::Error::new(io::ErrorKind::InvalidInput, "at most 65535 shards"))?;
     let mut transport = Transport { inboxes: Vec::new(), threads: Vec::new() };
     let spawn_shard = move |index| {
-        spawn(index, settings, Arc::clone(&encoder), Arc::clone(&outward), Arc::clone(&commands))
+        let (encoder, outward) = (Arc::clone(&encoder), Arc::clone(&outward));
+        EventLoop::new(index, &settings, encoder, outward, Arc::clone(&commands), Arc::clone(&memory))
+            .and_then(|event_loop| spawn(index, event_loop))
     };
     for index in 0..shards {
         match spawn_shard(index) {
@@ -72,14 +76,7 @@ pub fn start(
     Ok(transport)
 }
 
-fn spawn(
-    index: u16,
-    settings: Settings,
-    encoder: Arc<dyn Encoder>,
-    outward: Arc<dyn Outward>,
-    commands: Arc<ArcSwap<CommandNames>>,
-) -> io::Result<(Arc<dyn Inbox>, JoinHandle<()>)> {
-    let event_loop = EventLoop::new(index, &settings, encoder, outward, commands)?;
+fn spawn(index: u16, event_loop: EventLoop) -> io::Result<(Arc<dyn Inbox>, JoinHandle<()>)> {
     let inbox = event_loop.inbox();
     let run = move || match catch_unwind(AssertUnwindSafe(|| event_loop.run())) {
         Ok(Ok(())) => {}

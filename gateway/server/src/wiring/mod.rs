@@ -10,7 +10,8 @@ use std::sync::Arc;
 use anyhow::{Context, Result};
 use arc_swap::ArcSwap;
 use rtgw_config::checked::{Checked, RedisAddress};
-use rtgw_model::{Encoder, RuleIx};
+use rtgw_hub::Account;
+use rtgw_model::{CommandNames, Encoder, RuleIx};
 use rtgw_protocol::wires::Wires;
 use tokio::runtime::Handle;
 use tokio_util::sync::CancellationToken;
@@ -26,7 +27,7 @@ use crate::drain::Drain;
 use crate::http::{Internal, InternalParts, Public, PublicParts, listen, variants};
 use crate::intake::{Counts, Intake, Interests, Room, Sensitive};
 use crate::latest::Latest;
-use crate::limits::{Connections, Users, capacity, open_files};
+use crate::limits::{self, Connections, Users, capacity, open_files};
 use crate::metrics::{Handshakes, Metrics, MetricsParts, Reports};
 use crate::presence::Roster;
 use crate::publishing::Publisher;
@@ -158,6 +159,7 @@ struct Core {
     roster: Arc<Roster>,
     counts: Arc<Counts>,
     connections: Arc<Connections>,
+    memory: Arc<Account>,
     pending: usize,
     users: Arc<Users>,
     handshakes: Arc<Handshakes>,
@@ -176,9 +178,7 @@ impl Core {
         let settings = settings(config, options);
         let link = Arc::new(Link::default());
         let names = Arc::new(ArcSwap::from_pointee(Commands::names(config)));
-        let transport =
-            transport::start(settings, Arc::clone(&encoder), Arc::clone(&link) as _, Arc::clone(&names))
-                .context("cannot start the I/O shards")?;
+        let (transport, memory) = start_shards(config, settings, &encoder, &link, &names)?;
         let counts = Arc::new(Counts::new(config.sources.len()));
         let inboxes = transport.inboxes.clone();
         let rules = Rulebook::new(config);
@@ -204,7 +204,8 @@ impl Core {
             inboxes.clone(),
         );
         let questions = Arc::new(questions.with_presence(Arc::clone(&roster)));
-        link.bind(Interests::new(Arc::clone(&intake), Arc::clone(&broker)), questions, Arc::clone(&roster));
+        let interests = Interests::new(Arc::clone(&intake), Arc::clone(&broker));
+        link.bind((interests, questions, Arc::clone(&roster), inboxes.clone()));
         let (connections, pending) = places(config, inboxes.len());
         Ok(Self {
             settings,
@@ -221,6 +222,7 @@ impl Core {
             roster,
             counts,
             connections,
+            memory,
             pending,
             users: Arc::default(),
             handshakes: Arc::new(Handshakes::new(config.endpoints.len())),
@@ -272,6 +274,7 @@ impl Core {
             connections: Arc::clone(&self.connections),
             counts: Arc::clone(&self.counts),
             room: Arc::clone(&self.room),
+            memory: Arc::clone(&self.memory),
             wires: Arc::clone(&self.wires),
             sources: Arc::clone(&self.sources),
             numbers: Arc::clone(self.rules.numbers()),
@@ -331,6 +334,7 @@ impl Core {
             intake: Arc::clone(&self.intake),
             room: Arc::clone(&self.room),
             connections: Arc::clone(&self.connections),
+            memory: Arc::clone(&self.memory),
             rules: Arc::clone(&self.rules),
             control: self.control.clone(),
             admitter: Arc::clone(&self.admitter),
@@ -362,6 +366,25 @@ impl Core {
         }
         self.transport.join();
     }
+}
+
+fn start_shards(
+    config: &Checked,
+    settings: Settings,
+    encoder: &Arc<dyn Encoder>,
+    link: &Arc<Link>,
+    names: &Arc<ArcSwap<CommandNames>>,
+) -> Result<(Transport, Arc<Account>)> {
+    let memory = Arc::new(Account::new(settings.shards, outbound_budget(config)));
+    let (encoder, outward) = (Arc::clone(encoder), Arc::clone(link) as _);
+    let transport = transport::start(settings, encoder, outward, Arc::clone(names), Arc::clone(&memory))
+        .context("cannot start the I/O shards")?;
+    Ok((transport, memory))
+}
+
+/// What outboxes may hold of the memory that this process may use.
+fn outbound_budget(config: &Checked) -> Option<u64> {
+    limits::outbound_budget(config.limits.outbound_memory_percent, limits::memory())
 }
 
 /// What commands may ask for as it was last published; nothing where none does.

@@ -6,6 +6,7 @@ use arc_swap::ArcSwap;
 use rtgw_config::checked::Checked;
 use rtgw_config::{Problem, classes};
 use rtgw_crds::Sketch;
+use rtgw_hub::Account;
 use rtgw_model::{CommandNames, Encoder};
 use rtgw_protocol::wires::Wires;
 use tokio_util::sync::CancellationToken;
@@ -38,6 +39,7 @@ pub(super) struct Live {
     pub(super) intake: Arc<Intake>,
     pub(super) room: Arc<Room>,
     pub(super) connections: Arc<Connections>,
+    pub(super) memory: Arc<Account>,
     pub(super) rules: Arc<Rulebook>,
     pub(super) control: Control,
     pub(super) admitter: Arc<ArcSwap<Admitter>>,
@@ -137,6 +139,7 @@ impl Live {
         self.commands.replace(config, &self.rules, &self.intake);
         self.room.resize(config.limits.pod_channels);
         self.connections.resize(capacity(config.limits.pod_connections, open_files()).connections);
+        self.memory.set_budget(super::outbound_budget(config));
         self.running.replace(Arc::clone(config));
         self.front.replace(Arc::clone(config), variants, admitter);
         if let Err(error) = self.sources.apply(config) {

@@ -252,6 +252,7 @@ impl Parts {
         let known = |channel: &ChannelName| channel.as_str().starts_with("room:").then_some(RuleIx(0));
         let running = Running::new(Arc::clone(config));
         let metrics = MetricsParts {
+            memory: Arc::new(rtgw_hub::Account::new(1, None)),
             running: Arc::clone(&running),
             reports: Arc::clone(&self.reports),
             handshakes: Arc::clone(&self.handshakes),

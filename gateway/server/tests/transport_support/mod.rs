@@ -12,7 +12,7 @@ use rtgw::transport::{
     Handoff, Inbox, Outward, Permit, Settings, ShardInput, ShardReport, SocketProtocol, Transport, start,
 };
 use rtgw_hub::access::{Action, Asker, Rules, Verdict, ask};
-use rtgw_hub::{Answer, Ask, Grant, Input, Opening, Question};
+use rtgw_hub::{Account, Answer, Ask, Grant, Input, Opening, Question};
 use rtgw_model::{
     Admission, ChannelName, ChannelPolicy, Close, ConnectionKey, EndpointIx, Heartbeat, Micros, OutboxLimits,
     Outgoing, Principal, Publication, RuleIx, Timestamp, Variant,
@@ -182,7 +182,8 @@ impl Rig {
         };
         let variant = wires.intern(spec).unwrap();
         let outward = Arc::new(Willing::default());
-        let transport = start(settings, Arc::new(wires), outward.clone(), Arc::default()).unwrap();
+        let memory = Arc::new(Account::new(settings.shards, None));
+        let transport = start(settings, Arc::new(wires), outward.clone(), Arc::default(), memory).unwrap();
         Self::of(transport, outward, variant)
     }
 
