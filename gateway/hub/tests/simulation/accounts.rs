@@ -1,6 +1,26 @@
 //! What has to add up when everything has come to rest.
 
-use crate::world::{Outcome, World};
+use crate::world::World;
+
+pub(crate) struct Outcome {
+    pub(crate) delivered: u64,
+    pub(crate) slow_consumers: u64,
+    pub(crate) joined: u64,
+    /// Publications that a newer one replaced.
+    pub(crate) superseded: u64,
+    /// Publications that waited for sockets that died.
+    pub(crate) lost: u64,
+    pub(crate) expired: u64,
+    /// Channels that reviews took away.
+    pub(crate) taken: u64,
+    pub(crate) refreshed: u64,
+    /// Joins and leaves that clients heard of.
+    pub(crate) arrivals: u64,
+    /// Holes told to clients that missed something there.
+    pub(crate) holes: u64,
+    /// Connections closed for the pod's memory.
+    pub(crate) shed: u64,
+}
 
 impl World {
     /// What was put into outboxes came out or is counted, and nothing is held for those who have gone.

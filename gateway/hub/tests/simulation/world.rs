@@ -16,6 +16,7 @@ use rtgw_model::{
     Request, RuleIx, Timestamp, Variant,
 };
 
+use crate::accounts::Outcome;
 use crate::client::{Client, Expectation};
 use crate::life::{end, lifetime};
 use crate::lines::{Lines, VARIANTS};
@@ -28,26 +29,6 @@ const OUTBOX: OutboxLimits = OutboxLimits { bytes: 400, messages: 12 };
 const LARGE_OUTBOX: OutboxLimits = OutboxLimits { bytes: 200_000, messages: 64 };
 /// Longest publication of such a world, with its frame; the cork buffer holds 16 KiB.
 const LARGE: usize = 20_000;
-
-pub(crate) struct Outcome {
-    pub(crate) delivered: u64,
-    pub(crate) slow_consumers: u64,
-    pub(crate) joined: u64,
-    /// Publications that a newer one replaced.
-    pub(crate) superseded: u64,
-    /// Publications that waited for sockets that died.
-    pub(crate) lost: u64,
-    pub(crate) expired: u64,
-    /// Channels that reviews took away.
-    pub(crate) taken: u64,
-    pub(crate) refreshed: u64,
-    /// Joins and leaves that clients heard of.
-    pub(crate) arrivals: u64,
-    /// Holes told to clients that missed something there.
-    pub(crate) holes: u64,
-    /// Connections closed for the pod's memory.
-    pub(crate) shed: u64,
-}
 
 pub(crate) struct World {
     pub(crate) seed: u64,

@@ -51,7 +51,7 @@ impl Rules for Names {
             permission: 0,
             filters: Box::default(),
             history: None,
-            presence: None,
+            presence: Default::default(),
             delivery: DeliveryPolicy { slow_consumer, priority, ..DeliveryPolicy::default() },
         };
         Some((Arc::new(policy), Verdict::Allow))

@@ -169,6 +169,11 @@ impl Rig {
     }
 
     pub fn with(change: impl FnOnce(&mut Settings)) -> Self {
+        Self::on(&Arc::new(Account::new(1, None)), change)
+    }
+
+    /// Whose outboxes are on this account.
+    pub fn on(memory: &Arc<Account>, change: impl FnOnce(&mut Settings)) -> Self {
         let mut settings = Settings::new(2, 1, 7);
         settings.shards = 1;
         change(&mut settings);
@@ -182,8 +187,8 @@ impl Rig {
         };
         let variant = wires.intern(spec).unwrap();
         let outward = Arc::new(Willing::default());
-        let memory = Arc::new(Account::new(settings.shards, None));
-        let transport = start(settings, Arc::new(wires), outward.clone(), Arc::default(), memory).unwrap();
+        let (wires, answering) = (Arc::new(wires), outward.clone());
+        let transport = start(settings, wires, answering, Arc::default(), memory.clone()).unwrap();
         Self::of(transport, outward, variant)
     }
 

@@ -51,20 +51,20 @@ stringData: {{jwt: benchmark-benchmark-benchmark-benchmark}}
 }
 
 /// Those who behave, and what they hear.
-struct Quiet {
+pub(super) struct Quiet {
     publisher: Publisher,
     receivers: Receivers,
 }
 
 impl Quiet {
-    fn start(gateway: &Gateway) -> Result<Self> {
+    pub(super) fn start(gateway: &Gateway) -> Result<Self> {
         let request = Request { address: gateway.server.address, path: "/heard", token: None };
         let streams = (0..CONNECTIONS).map(|_| request.open()).collect::<Result<Vec<_>>>()?;
         Ok(Self { publisher: Publisher::connect(gateway.admin)?, receivers: Receivers::start(streams) })
     }
 
     /// The 99th percentile of ages in milliseconds, over `length`.
-    fn p99(&mut self, length: Duration) -> Result<f64> {
+    pub(super) fn p99(&mut self, length: Duration) -> Result<f64> {
         let pause = Duration::from_secs_f64(1.0 / RATE);
         let expected = self.receivers.messages();
         self.receivers.take_ages();

@@ -17,6 +17,7 @@ mod process;
 mod publisher;
 mod receivers;
 mod report;
+mod slow;
 
 use super::Failure;
 use report::Report;
@@ -60,6 +61,8 @@ enum Row {
     Admission,
     /// The p99 of those who behave beside floods of bad tokens, half handshakes and commands.
     Floods,
+    /// Memory held for clients that stop reading, and the p99 of the others.
+    Slow,
 }
 
 impl Bench {
@@ -86,6 +89,9 @@ impl Bench {
         }
         if wanted(Row::Floods) {
             floods::measure(&self, &mut report)?;
+        }
+        if wanted(Row::Slow) {
+            slow::measure(&self, &mut report)?;
         }
         Ok(report.print()?)
     }

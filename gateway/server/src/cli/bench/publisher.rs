@@ -23,6 +23,15 @@ impl Publisher {
 
     /// Publishes one message to each of `channels`, in one request.
     pub(super) fn publish<'a>(&mut self, channels: impl IntoIterator<Item = &'a str>) -> Result<()> {
+        self.publish_data(channels, data)
+    }
+
+    /// The same with other data.
+    pub(super) fn publish_data<'a>(
+        &mut self,
+        channels: impl IntoIterator<Item = &'a str>,
+        data: impl Fn() -> String,
+    ) -> Result<()> {
         self.body.clear();
         self.body.push_str("{\"publications\":[");
         for (at, channel) in channels.into_iter().enumerate() {
