@@ -3,6 +3,7 @@
 //! - [`address`] finds out who a client behind balancers and proxies is.
 //! - [`json`] reads commands and writes publications, messages and greetings as JSON.
 //! - [`msgpack`] carries the same objects as MessagePack.
+//! - [`pods`] is what pods tell each other.
 //! - [`batch`] joins what goes out in one write.
 //! - [`websocket`] makes and takes apart frames.
 //! - [`wires`] puts the two together: [`wires::Wires`] is the [`rtgw_model::Encoder`] that the hub is given.
@@ -35,5 +36,6 @@ pub mod address;
 pub mod batch;
 pub mod json;
 pub mod msgpack;
+pub mod pods;
 pub mod websocket;
 pub mod wires;

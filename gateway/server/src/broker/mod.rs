@@ -10,6 +10,7 @@ mod kept;
 mod memory;
 mod presence;
 mod present;
+mod redis;
 mod window;
 
 use std::pin::Pin;
@@ -21,6 +22,7 @@ pub use presence::{
     CHANGES, Change, LEASE, Lease, Presence, PresenceError, PresenceFuture, PresenceSink, RENEWAL, Said, What,
 };
 pub use present::MemoryPresence;
+pub use redis::{Counts, Redis};
 use rtgw_hub::GapScope;
 use rtgw_model::{ChannelName, GapReason, Position, Positions, Publication, PublicationId};
 

@@ -1,5 +1,6 @@
 //! The only place that knows every part: builds them from a checked configuration and joins them.
 
+mod brokers;
 mod outward;
 mod reload;
 mod sources;
@@ -18,7 +19,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::auth::Admitter;
-use crate::broker::{Broker, Memory, MemoryPresence, Retention};
+use crate::broker::{self, Broker, MemoryPresence};
 use crate::client_publishing::ClientPublisher;
 use crate::commands::Commands;
 use crate::control::Control;
@@ -52,7 +53,7 @@ pub struct Options {
     pub listen: SocketAddr,
     /// The internal listener.
     pub admin: SocketAddr,
-    /// Read by sources instead of what the manifest says.
+    /// Used instead of what the manifest says: by the broker, and by sources.
     pub redis: Option<RedisAddress>,
     /// I/O shards; absent: one per core.
     pub shards: Option<usize>,
@@ -118,6 +119,10 @@ impl Bound {
         let public = core.public(&config, public)?;
         let internal = core.internal(public_address, internal, ended.clone())?;
         drop(config);
+        if let Some(redis) = core.redis.clone() {
+            let ended = ended.clone();
+            tasks.spawn(async move { ended.run_until_cancelled(redis.run()).await });
+        }
         let (probe, broker, probing) = (Arc::clone(&core.readiness), Arc::clone(&core.broker), ended.clone());
         tasks.spawn(async move { probe.keep_probing(&*broker, &probing).await });
         let (roster, present) = (Arc::clone(&core.roster), ended.clone());
@@ -152,6 +157,8 @@ struct Core {
     room: Arc<Room>,
     wires: Arc<Wires>,
     broker: Arc<dyn Broker>,
+    /// The same, where it has work of its own to do.
+    redis: Option<Arc<broker::Redis>>,
     rules: Arc<Rulebook>,
     admitter: Arc<ArcSwap<Admitter>>,
     control: Control,
@@ -185,11 +192,10 @@ impl Core {
         let intake = Intake::new(inboxes.clone(), encoder.variants(), settings.clock, Arc::clone(&counts))?;
         let intake = Arc::new(intake.asking(sensitive(&rules)));
         let room = Room::new(Arc::clone(&intake), config.limits.pod_channels);
-        let broker: Arc<dyn Broker> = Arc::new(Memory::new(Arc::clone(&intake) as _, retention(&rules)));
+        let (broker, redis) = brokers::choose(config, options, &intake, &rules)?;
         let roster = roster(&intake, &rules, &counts);
         let revocations: Arc<Revocations> = Arc::default();
-        let admitter = Admitter::new(config, rules.load()).with_revocations(Arc::clone(&revocations));
-        let admitter = Arc::new(ArcSwap::from_pointee(admitter));
+        let admitter = admitter(config, &rules, &revocations);
         let publisher = Publisher::new(Arc::clone(&broker), find_rule(&rules), Arc::clone(&counts));
         let to_broker = Arc::new(ClientPublisher::new(publisher.clone(), settings.clock));
         let commands = CommandParts::new(config, &rules, Arc::clone(&to_broker), names, settings.clock);
@@ -215,6 +221,7 @@ impl Core {
             room: Arc::clone(&room),
             wires,
             broker,
+            redis,
             control: Control::new(inboxes.clone().into(), Arc::clone(&rules), revocations).within(room),
             rules,
             admitter,
@@ -401,6 +408,15 @@ fn places(config: &Checked, shards: usize) -> (Arc<Connections>, usize) {
     (Connections::new(places.connections, shards), places.pending)
 }
 
+fn admitter(
+    config: &Arc<Checked>,
+    rules: &Rulebook,
+    revocations: &Arc<Revocations>,
+) -> Arc<ArcSwap<Admitter>> {
+    let admitter = Admitter::new(config, rules.load()).with_revocations(Arc::clone(revocations));
+    Arc::new(ArcSwap::from_pointee(admitter))
+}
+
 fn sensitive(rules: &Arc<Rulebook>) -> Sensitive {
     let rules = Arc::clone(rules);
     Box::new(move |channels| rules.any_sensitive(channels))
@@ -414,11 +430,6 @@ fn roster(intake: &Arc<Intake>, rules: &Arc<Rulebook>, counts: &Arc<Counts>) -> 
 fn find_rule(rules: &Arc<Rulebook>) -> FindRule {
     let rules = Arc::clone(rules);
     Arc::new(move |name| rules.rule_of(name))
-}
-
-fn retention(rules: &Arc<Rulebook>) -> Retention {
-    let rules = Arc::clone(rules);
-    Arc::new(move |channel| rules.history_of(channel))
 }
 
 fn settings(config: &Checked, options: &Options) -> Settings {
