@@ -6,7 +6,7 @@ use std::time::Duration;
 use rtgw_model::GapReason;
 use tokio::time::{sleep, timeout};
 
-use super::one_pod::Lease;
+use super::one_pod::{HEARD_WITHIN, Lease};
 use super::status::SourceStatus;
 use super::{BrokerFeed, NotFed, Once};
 use crate::expressions::Mapped;
@@ -25,10 +25,11 @@ pub struct Through {
 }
 
 impl Through {
-    /// Tells other pods of a gap that this one has told.
+    /// Tells other pods of a gap that this one has told, and gives them the time to hear of it before anything behind it is published.
     pub(super) async fn announce(&self, reason: GapReason) {
         if let Some(lease) = &self.lease {
             lease.announce(reason).await;
+            sleep(HEARD_WITHIN).await;
         }
     }
 

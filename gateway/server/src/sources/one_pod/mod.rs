@@ -18,6 +18,8 @@ use crate::redis_link::{Address, Link, Quiet};
 
 /// How often a pod asks whether it is its turn: about so long nobody reads after a reader that has stopped.
 const ASK_EVERY: Duration = Duration::from_millis(200);
+/// Within this every other pod has asked again, unless it is in trouble itself.
+pub(super) const HEARD_WITHIN: Duration = Duration::from_millis(300);
 
 /// One source's turns in this pod.
 pub struct OnePod {
