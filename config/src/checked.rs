@@ -8,6 +8,7 @@ use ipnet::IpNet;
 pub use crate::credentials::{Algorithm, ApiKey, AuthWebhook, Issuer, IssuerKeys, Jwks, KeyScope, starred};
 use crate::expression::Expression;
 use crate::pattern::Pattern;
+pub use crate::raw::WhenUnknown;
 use crate::template::Template;
 use crate::url::HttpUrl;
 pub use crate::ways_in::{
@@ -204,6 +205,8 @@ pub struct Auth {
     pub tenant: Option<Expression>,
     /// When connections whose token ends are told, and closed.
     pub expiry: Expiry,
+    /// What becomes of credentials of which nobody can say whether they are revoked.
+    pub when_unknown: WhenUnknown,
 }
 
 /// When connections whose token ends are told, and closed.
@@ -420,6 +423,8 @@ pub struct RedisAddress {
 /// Bounds; `None` = off.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Limits {
+    /// Connections of all pods together.
+    pub gateway_connections: Option<u32>,
     /// Of each user.
     pub user: Option<UserLimits>,
     /// Of each address.

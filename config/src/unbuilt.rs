@@ -2,13 +2,11 @@
 
 /// Fields by path inside `spec`; `[]` stands for any item of a list, `*` for any name of a map.
 const FIELDS: &[&str] = &[
-    "auth.revocation",
     "commands.*.ackArgs",
     "commands.*.reply.args",
     "endpoints[].greeting.data",
     "endpoints[].greeting.event",
     "endpoints[].socketIO",
-    "limits.gateway",
     "maxConnectionAge",
     "observability.tracing",
     "redis.cluster",

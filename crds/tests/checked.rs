@@ -40,6 +40,7 @@ fn absent_fields_have_their_defaults() {
     assert_eq!(checked.redis, Redis::Embedded);
     assert_eq!(checked.log_level, LogLevel::Info);
     let limits = Limits {
+        gateway_connections: None,
         user: None,
         ip: IpLimits::default(),
         tenant: None,
@@ -61,6 +62,7 @@ fn absent_fields_have_their_defaults() {
 fn limits_by_client_are_as_written() {
     let limits = checked(include_str!("corpus/good/full.yaml")).limits;
     assert_eq!(limits.user, Some(UserLimits { connections: 10, policy: UserPolicy::CloseOldest }));
+    assert_eq!(limits.gateway_connections, Some(50_000));
     let networks: Vec<String> = limits.ip.trusted_proxies.iter().map(ToString::to_string).collect();
     assert_eq!(networks, ["10.0.0.0/8", "fd00::/8", "192.0.2.7/32"]);
     assert_eq!((limits.ip.connections, limits.ip.proxy_protocol), (Some(100), true));

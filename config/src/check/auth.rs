@@ -28,7 +28,9 @@ impl Check<'_> {
         let tenant = identity.and_then(|identity| identity.tenant.as_ref());
         let tenant = self.optional("spec.auth.identity.tenant", tenant, &Scope::Identity);
         let expiry = self.expiry(auth.and_then(|auth| auth.expiry.as_ref()));
-        Some(Auth { issuers, api_keys, webhook, user: user?, tenant: tenant?, expiry })
+        let revocation = auth.and_then(|auth| auth.revocation.as_ref());
+        let when_unknown = revocation.and_then(|revocation| revocation.when_unknown).unwrap_or_default();
+        Some(Auth { issuers, api_keys, webhook, user: user?, tenant: tenant?, expiry, when_unknown })
     }
 
     fn expiry(&mut self, expiry: Option<&raw::Expiry>) -> Expiry {

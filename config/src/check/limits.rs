@@ -29,7 +29,9 @@ impl Check<'_> {
             defaults::QUEUE_BYTES,
             [LEAST_QUEUE, MOST_QUEUE],
         );
+        let gateway = limits.and_then(|limits| limits.gateway);
         Limits {
+            gateway_connections: gateway.map(|gateway| gateway.connections),
             user: limits.and_then(|limits| limits.user.as_ref()).map(user),
             ip: limits.and_then(|limits| limits.ip.as_ref()).map(|ip| self.ip(ip)).unwrap_or_default(),
             tenant: limits.and_then(|limits| limits.tenant.as_ref()).map(|limit| self.tenant(limit, auth)),

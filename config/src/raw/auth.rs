@@ -41,6 +41,9 @@ pub struct Auth {
     /// When connections whose token ends are told, and closed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub expiry: Option<Expiry>,
+    /// What was revoked before it ended (`POST /v1/revoke`).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub revocation: Option<Revocation>,
     /// Origins of browsers that may connect, such as `https://app.example.com`. Empty: only pages of the gateway's own host.
     /// `*` is any, `null` that of files and sandboxes. Clients that send no Origin are always let in.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -71,6 +74,28 @@ pub struct Identity {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 1024))]
     pub tenant: Option<String>,
+}
+
+/// What was revoked before it ended.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[schemars(inline)]
+pub struct Revocation {
+    /// What becomes of credentials while a pod that has begun without its Redis cannot know what is revoked. One that has read the list
+    /// once goes by what it knows.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("default" = "Allow"))]
+    pub when_unknown: Option<WhenUnknown>,
+}
+
+/// What becomes of credentials of which nobody can say whether they are revoked.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+pub enum WhenUnknown {
+    /// They count.
+    #[default]
+    Allow,
+    /// They are refused with 503, or closed with 1013, until the list has been read.
+    Refuse,
 }
 
 /// When connections whose token ends are told, and closed.

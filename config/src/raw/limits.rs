@@ -14,6 +14,9 @@ pub struct Limits {
     /// Of each pod.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pod: Option<PodLimits>,
+    /// Of all pods together.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub gateway: Option<GatewayLimits>,
     /// Of each user: who a token names; those of different tenants are different users, anonymous clients are nobody.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub user: Option<UserLimits>,
@@ -52,12 +55,22 @@ pub struct PodLimits {
     pub channels: Option<u32>,
 }
 
+/// Bounds of all pods together.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[schemars(inline)]
+pub struct GatewayLimits {
+    /// Open connections; more are refused with 503. Counted across pods where `redis` names one.
+    #[schemars(range(min = 1, max = 100_000_000))]
+    pub connections: u32,
+}
+
 /// Bounds of each user.
 #[derive(Clone, Debug, PartialEq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 #[schemars(inline)]
 pub struct UserLimits {
-    /// Connections that a user may hold. In this version each pod counts its own: with several pods a user may hold as many in each.
+    /// Connections that a user may hold, in all pods together where `redis` names one.
     #[schemars(range(min = 1, max = 10_000))]
     pub connections: u32,
     /// What becomes of one more.
@@ -81,8 +94,8 @@ pub enum UserPolicy {
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 #[schemars(inline)]
 pub struct IpLimits {
-    /// Connections that an address may hold in a pod; more are refused with 429, or closed with 4429. An IPv6 address counts together
-    /// with all others of its /64.
+    /// Connections that an address may hold, in all pods together where `redis` names one; more are refused with 429, or closed with
+    /// 4429. An IPv6 address counts together with all others of its /64.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 1_000_000))]
     pub connections: Option<u32>,
@@ -103,7 +116,7 @@ pub struct IpLimits {
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 #[schemars(inline)]
 pub struct TenantLimits {
-    /// Connections that a tenant may hold in a pod; more are refused with 429, or closed with 4429.
+    /// Connections that a tenant may hold, in all pods together where `redis` names one; more are refused with 429, or closed with 4429.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 10_000_000))]
     pub connections: Option<u32>,

@@ -22,7 +22,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 pub use api_key::{ApiKey, AuthWebhook};
-pub use auth::{Anonymous, Auth, Expiry, Identity};
+pub use auth::{Anonymous, Auth, Expiry, Identity, Revocation, WhenUnknown};
 pub use channel::Channel;
 pub use commands::{Command, CommandWebhook, OrElse, PublishTo, Reply, ReplyLatest};
 pub use delivery::{Delivery, Priority, RateText, SlowConsumer};
@@ -32,7 +32,9 @@ pub use endpoint::{
 };
 pub use history::{History, HistoryMode};
 pub use issuer::{Algorithm, Issuer, Jwks};
-pub use limits::{ConnectionLimits, IpLimits, Limits, PodLimits, TenantLimits, UserLimits, UserPolicy};
+pub use limits::{
+    ConnectionLimits, GatewayLimits, IpLimits, Limits, PodLimits, TenantLimits, UserLimits, UserPolicy,
+};
 pub use presence::Presence;
 pub use redis::{Embedded, ExternalRedis, Redis};
 pub use source::{Ingest, PublishRule, RedisPubSub, RedisStream, Source, StreamStart};

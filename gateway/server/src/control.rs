@@ -5,7 +5,9 @@ use std::sync::Arc;
 use rtgw_config::checked::Checked;
 use rtgw_hub::access::{self, Lookup};
 use rtgw_hub::{ChannelViewer, ConnectionViewer, Grant, Input, Order, Renewal, Tally, Target};
-use rtgw_model::{ChannelName, Close, CloseCode, ConnectionKey, Denied, ErrorCode, Principal, Timestamp};
+use rtgw_model::{
+    ChannelName, Close, CloseCode, ConnectionId, ConnectionKey, Denied, ErrorCode, Principal, Timestamp,
+};
 use tokio::sync::oneshot;
 
 use crate::clock;
@@ -96,6 +98,13 @@ impl Control {
         Ok(self.order(target, Order::Close(revocation())).await)
     }
 
+    /// Closes those whom the list concerns as it is now, with 4401; returns how many.
+    pub async fn close_revoked(&self) -> u64 {
+        let (revocations, now) = (Arc::clone(&self.revocations), clock::wall());
+        let target: Target = Arc::new(move |_, principal| revocations.refuse(principal, now));
+        self.order(target, Order::Close(revocation())).await
+    }
+
     /// Shows connections to `viewer`, only those who hear `channel` where one is named, and returns when all shards have done so;
     /// counts those for which it says true. It is called on the shards' threads and must not wait.
     pub async fn show(&self, target: Target, channel: Option<ChannelName>, viewer: ConnectionViewer) -> u64 {
@@ -142,6 +151,13 @@ pub fn recheck(inbox: &dyn Inbox, revocations: &Revocations, key: ConnectionKey,
         let order = Order::Close(revocation());
         let tally = Tally::new(|_| {});
         post(inbox, Input::Control(rtgw_hub::Control { target: connection(key), order, tally }));
+    }
+}
+
+/// Closes a connection that gives way to a newer one of its user.
+pub fn replaced(inboxes: &[Arc<dyn Inbox>], connection: ConnectionId) {
+    if let Some(inbox) = inboxes.get(usize::from(connection.shard)) {
+        post(&**inbox, Input::Close(connection, Close::new(CloseCode::Replaced, "replaced")));
     }
 }
 

@@ -29,7 +29,7 @@ fn pod(connections: u32, plan: Plan) -> (Drain, Vec<Arc<FakeShard>>) {
     let shards: Vec<Arc<FakeShard>> =
         (0..2).map(|_| Arc::new(FakeShard { held: Mutex::default(), evicted: Mutex::default() })).collect();
     for _ in 0..connections {
-        let place = places.take().unwrap();
+        let place = places.take(None).unwrap();
         shards[usize::from(place.shard())].held.lock().push(place);
     }
     let drain = Drain {
@@ -84,7 +84,7 @@ async fn readiness_goes_first_and_the_listener_after_the_cordon() {
 async fn what_does_not_close_is_left_and_counted() {
     let (drain, _) = pod(0, Plan::default());
     let stuck = Connections::new(1, 1);
-    let _place = stuck.take().unwrap();
+    let _place = stuck.take(None).unwrap();
     let drain = Drain { connections: stuck, ..drain };
     assert_eq!(drain.run().await, Drained::Left(1));
 }

@@ -5,6 +5,7 @@ pub mod broker;
 pub mod cli;
 pub mod client_publishing;
 pub mod clock;
+pub mod cluster;
 pub mod commands;
 pub mod console;
 pub mod control;

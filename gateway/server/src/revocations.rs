@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use parking_lot::RwLock;
 use rtgw_model::{Principal, Timestamp};
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
 /// Most entries: a few MiB. More is no list of exceptions; then the signing key has to go.
@@ -18,7 +18,8 @@ pub const ENTRIES: usize = 100_000;
 
 /// What an entry concerns. `issued_before` means the claim `iat`, whole seconds: what was issued in the second of that moment counts
 /// as before, and so does what does not say when it was issued; `None` is whenever issued.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(into = "Written", try_from = "Written")]
 pub enum Revoked {
     /// The token with this `jti`.
     Token(Box<str>),
@@ -35,9 +36,58 @@ pub enum Revoked {
 #[error("{ENTRIES} revocations are in force; replace the signing key instead of adding more")]
 pub struct Full;
 
+/// An entry as pods write it for each other.
+#[derive(Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct Written {
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    jti: Option<Box<str>>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    user: Option<Box<str>>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    tenant: Option<Box<str>>,
+    /// Unix milliseconds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    issued_before: Option<i64>,
+}
+
+impl From<Revoked> for Written {
+    fn from(revoked: Revoked) -> Self {
+        let nothing = Self { jti: None, user: None, tenant: None, issued_before: None };
+        let issued_before = |before: Option<Timestamp>| before.map(|before| before.0);
+        match revoked {
+            Revoked::Token(jti) => Self { jti: Some(jti), ..nothing },
+            Revoked::User(user, before) => {
+                Self { user: Some(user), issued_before: issued_before(before), ..nothing }
+            }
+            Revoked::Tenant(tenant, before) => {
+                Self { tenant: Some(tenant), issued_before: issued_before(before), ..nothing }
+            }
+            Revoked::Everyone(before) => Self { issued_before: Some(before.0), ..nothing },
+        }
+    }
+}
+
+impl TryFrom<Written> for Revoked {
+    type Error = &'static str;
+
+    fn try_from(written: Written) -> Result<Self, Self::Error> {
+        let before = written.issued_before.map(Timestamp);
+        match (written.jti, written.user, written.tenant, before) {
+            (Some(jti), None, None, None) => Ok(Self::Token(jti)),
+            (None, Some(user), None, before) => Ok(Self::User(user, before)),
+            (None, None, Some(tenant), before) => Ok(Self::Tenant(tenant, before)),
+            (None, None, None, Some(before)) => Ok(Self::Everyone(before)),
+            _ => Err("names no subject, or several"),
+        }
+    }
+}
+
 /// The revocations in force.
 #[derive(Debug, Default)]
 pub struct Revocations {
+    /// There is a list elsewhere, and it has not been read since the start.
+    unread: AtomicBool,
     /// False while nothing was ever revoked: then nobody's claims are read for it.
     any: AtomicBool,
     entries: RwLock<Entries>,
@@ -55,6 +105,17 @@ enum Subject {
     User(Box<str>),
     Tenant(Box<str>),
     Everyone,
+}
+
+impl Subject {
+    fn revoked(&self, before: Option<Timestamp>) -> Revoked {
+        match self {
+            Self::Token(jti) => Revoked::Token(jti.clone()),
+            Self::User(user) => Revoked::User(user.clone(), before),
+            Self::Tenant(tenant) => Revoked::Tenant(tenant.clone(), before),
+            Self::Everyone => Revoked::Everyone(before.unwrap_or_default()),
+        }
+    }
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -89,6 +150,41 @@ impl Revoked {
 }
 
 impl Revocations {
+    /// Nothing yet, of a list that is still to be read.
+    pub fn unread() -> Self {
+        Self { unread: AtomicBool::new(true), ..Self::default() }
+    }
+
+    /// The list has been read.
+    pub fn learn(&self) {
+        self.unread.store(false, Ordering::Release);
+    }
+
+    /// Whether nobody can say what is revoked, because the list was never read.
+    pub fn is_unread(&self) -> bool {
+        self.unread.load(Ordering::Acquire)
+    }
+
+    /// Whether an entry is here that lasts until `until` at least.
+    pub fn has(&self, revoked: &Revoked, until: Timestamp) -> bool {
+        let (subject, issued_before) = revoked.parts();
+        let entries = self.entries.read();
+        let own = entries.by_subject.get(&subject).map(Vec::as_slice).unwrap_or_default();
+        own.iter().any(|entry| entry.issued_before == issued_before && entry.until >= until)
+    }
+
+    /// All entries that have not ended at `now`, and when each ends.
+    pub fn in_force(&self, now: Timestamp) -> Vec<(Revoked, Timestamp)> {
+        let entries = self.entries.read();
+        let all = entries
+            .by_subject
+            .iter()
+            .flat_map(|(subject, own)| own.iter().map(move |entry| (subject, entry)));
+        let entry =
+            |(subject, entry): (&Subject, &Entry)| (subject.revoked(entry.issued_before), entry.until);
+        all.filter(|(_, entry)| entry.until > now).map(entry).collect()
+    }
+
     /// Adds an entry that is in force until `until`; one that is there already stays in force for the longer of both times.
     ///
     /// # Errors
@@ -265,6 +361,34 @@ mod tests {
         list.add(&Revoked::Token("7".into()), LATER, NOW).unwrap();
         list.add(&one_more, Timestamp(3_000_000), LATER).unwrap();
         assert_eq!(list.len(), 1);
+    }
+
+    #[test]
+    fn entries_are_written_and_read_as_they_are() {
+        let at = Some(Timestamp(7));
+        let list = Revocations::unread();
+        assert!(list.is_unread());
+        let all = [
+            (Revoked::Token("a\"b".into()), r#"{"jti":"a\"b"}"#),
+            (Revoked::User("ann".into(), at), r#"{"user":"ann","issuedBefore":7}"#),
+            (Revoked::Tenant("acme".into(), None), r#"{"tenant":"acme"}"#),
+            (Revoked::Everyone(Timestamp(7)), r#"{"issuedBefore":7}"#),
+        ];
+        for (revoked, text) in &all {
+            assert_eq!(serde_json::to_string(revoked).unwrap(), *text);
+            assert_eq!(serde_json::from_str::<Revoked>(text).unwrap(), *revoked);
+            list.add(revoked, LATER, NOW).unwrap();
+            assert!(list.has(revoked, LATER) && !list.has(revoked, Timestamp(LATER.0 + 1)));
+        }
+        list.learn();
+        assert!(!list.is_unread());
+        let mut kept = list.in_force(NOW);
+        kept.sort_by_key(|(revoked, _)| all.iter().position(|(one, _)| one == revoked));
+        assert_eq!(kept, all.map(|(revoked, _)| (revoked, LATER)));
+        assert!(list.in_force(LATER).is_empty());
+        for bad in ["{}", r#"{"jti":"a","user":"b"}"#, r#"{"jti":"a","issuedBefore":1}"#, r#"{"role":"x"}"#] {
+            assert!(serde_json::from_str::<Revoked>(bad).is_err(), "{bad}");
+        }
     }
 
     #[test]

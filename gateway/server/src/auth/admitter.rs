@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use rtgw_config::checked::{AutoSubscribe, Checked, Endpoint, EndpointAuth, TokenPlace};
+use rtgw_config::checked::{AutoSubscribe, Checked, Endpoint, EndpointAuth, TokenPlace, WhenUnknown};
 use rtgw_hub::Grant;
 use rtgw_hub::access::{self, Action, Asker};
 use rtgw_model::{ConnectionKey, EndpointIx, Principal, RuleIx, Timestamp};
@@ -32,6 +32,7 @@ pub struct Admitter {
     doors: Vec<Door>,
     rules: Arc<CompiledRules>,
     revocations: Arc<Revocations>,
+    when_unknown: WhenUnknown,
 }
 
 /// One endpoint.
@@ -88,6 +89,7 @@ impl Admitter {
                 .collect(),
             rules,
             revocations: Arc::default(),
+            when_unknown: config.auth.when_unknown,
         }
     }
 
@@ -240,6 +242,12 @@ impl Admitter {
     }
 
     fn check_revoked(&self, principal: &Principal) -> Result<(), Refusal> {
+        let refuses = self.when_unknown == WhenUnknown::Refuse && !principal.claims.is_empty();
+        if refuses && self.revocations.is_unread() {
+            let message = "what has been revoked is not known yet; try later";
+            let later = Some(fastrand::u32(1..=5));
+            return Err(Refusal { retry_after: later, ..Refusal::new(503, "revocations_unknown", message) });
+        }
         if self.revocations.refuse(principal, clock::wall()) {
             return Err(Refusal::new(401, "token_revoked", "the token has been revoked: get a new one"));
         }

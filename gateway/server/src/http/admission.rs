@@ -17,12 +17,12 @@ use tracing::error;
 
 use super::endpoint::Door;
 use super::front::{Front, retire};
-use super::places::Taken;
+use super::places::{self, Taken};
 use super::public::Public;
 use super::wire::Wire;
 use crate::auth::{Admitted, ConnectRequest, Credential, Presented};
 use crate::control;
-use crate::limits::{self, Rate};
+use crate::limits::{self, Place, Rate};
 use crate::refusal::Refusal;
 use crate::revocations::Revocations;
 use crate::transport::{Handoff, Inbox, Permit, ShardInput, SocketProtocol};
@@ -110,6 +110,9 @@ impl Candidate {
         if public.parts.connections.is_full() {
             return Err(full());
         }
+        if parts_full(public) {
+            return Err(places::gateway_full());
+        }
         let taken = Taken::by_address(public, self.request.ip)?;
         // Who is refused for its address alone uses up nothing of the pod's rate, or one address could shut out all others.
         if public.rate.as_ref().is_some_and(|rate| !rate.take()) { Err(busy()) } else { Ok(taken) }
@@ -121,7 +124,10 @@ impl Candidate {
         let identified = in_time(&self.public, parts.admitter.identify(&self.request, presented)).await?;
         taken.by_identity(&self.public, &identified.principal)?;
         let admitted = parts.admitter.admit(identified)?;
-        self.adoption(admitted, taken)
+        let place = self.place(&admitted)?;
+        // The last question: who is not let in takes nobody's place in any pod.
+        taken.among_all(&self.public, self.request.ip, &admitted.principal).await?;
+        self.adoption(admitted, taken, place)
     }
 
     /// The settings of the endpoint.
@@ -140,13 +146,22 @@ impl Candidate {
     }
 
     /// Takes the place, which others may have taken meanwhile.
-    fn adoption(&self, admitted: Admitted, taken: Taken) -> Result<Adoption, Refusal> {
-        let (parts, door) = (&self.public.parts, self.door()?);
-        let place = parts.connections.take().ok_or_else(full)?;
+    fn place(&self, admitted: &Admitted) -> Result<Place, Refusal> {
+        let parts = &self.public.parts;
+        let most = parts.config.limits.gateway_connections;
+        let place = parts
+            .connections
+            .take(most)
+            .ok_or_else(|| if parts.connections.is_full() { full() } else { places::gateway_full() })?;
         if !parts.room.has_place_for(admitted.auto.iter().map(Grant::channel)) {
             let message = "this pod carries as many channels as it may; try later";
             return Err(unavailable("channels_full", message));
         }
+        Ok(place)
+    }
+
+    fn adoption(&self, admitted: Admitted, taken: Taken, place: Place) -> Result<Adoption, Refusal> {
+        let (parts, door) = (&self.public.parts, self.door()?);
         // Asked after the place is taken: a drain stops the listener first and counts the places then, so it sees one of the two.
         if self.stop.is_cancelled() {
             return Err(draining());
@@ -228,6 +243,12 @@ async fn wait<T>(
     };
     let judged = tokio::time::timeout(JUDGEMENT, judging).await;
     judged.unwrap_or_else(|_| unavailable("the credential could not be judged in time; try later"))
+}
+
+/// Whether this pod alone holds as many as all pods may.
+fn parts_full(public: &Public) -> bool {
+    let most = public.parts.config.limits.gateway_connections;
+    most.is_some_and(|most| public.parts.connections.held() >= most)
 }
 
 /// The pod ends.

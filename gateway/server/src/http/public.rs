@@ -21,7 +21,7 @@ use super::upgrade;
 use super::variants::EndpointVariants;
 use crate::auth::Admitter;
 use crate::intake::Room;
-use crate::limits::{Connections, Rate, Users};
+use crate::limits::{Census, Connections, Rate, Users};
 use crate::metrics::{Handshakes, Reports};
 use crate::readiness::Readiness;
 use crate::transport::Inbox;
@@ -47,6 +47,8 @@ pub struct PublicParts {
     pub room: Arc<Room>,
     /// Who is connected.
     pub users: Arc<Users>,
+    /// Connections counted across pods; absent where there is nowhere to count them.
+    pub census: Option<Census>,
     /// Counts handshakes.
     pub handshakes: Arc<Handshakes>,
     /// The pod's state.

@@ -31,12 +31,11 @@ impl Connections {
         self.capacity.store(capacity, Ordering::Relaxed);
     }
 
-    /// Takes a place on the shard that holds fewest; `None` when all are taken.
-    pub fn take(self: &Arc<Self>) -> Option<Place> {
+    /// Takes a place on the shard that holds fewest; `None` when all are taken, or `most`.
+    pub fn take(self: &Arc<Self>, most: Option<u32>) -> Option<Place> {
+        let most = most.unwrap_or(u32::MAX).min(self.capacity());
         self.held
-            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |held| {
-                (held < self.capacity()).then_some(held + 1)
-            })
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |held| (held < most).then_some(held + 1))
             .ok()?;
         // Two takers may choose the same shard at once; the next ones even that out.
         let counts = self.by_shard.iter().zip(0_u16..);
@@ -45,7 +44,7 @@ impl Connections {
         Some(Place { connections: Arc::clone(self), shard })
     }
 
-    /// Whether [`Connections::take`] would find none at the moment.
+    /// Whether [`Connections::take`] would find none at the moment, however many others may be.
     pub fn is_full(&self) -> bool {
         self.held() >= self.capacity()
     }
@@ -100,23 +99,24 @@ mod tests {
     #[test]
     fn places_run_out_and_come_back() {
         let connections = Connections::new(2, 1);
-        let first = connections.take().unwrap();
+        let first = connections.take(None).unwrap();
         assert!(!connections.is_full());
-        let _second = connections.take().unwrap();
-        assert!(connections.is_full() && connections.take().is_none());
+        let _second = connections.take(None).unwrap();
+        assert!(connections.is_full() && connections.take(None).is_none());
         connections.resize(1);
         drop(first);
         assert_eq!(connections.held(), 1);
-        assert!(connections.is_full() && connections.take().is_none(), "one place is no more");
+        assert!(connections.is_full() && connections.take(None).is_none(), "one place is no more");
         connections.resize(2);
-        assert!(connections.take().is_some());
+        assert!(connections.take(Some(1)).is_none(), "all pods together may hold fewer");
+        assert!(connections.take(Some(2)).is_some());
     }
 
     #[test]
     fn shares_add_up() {
         let connections = Connections::new(100, 3);
         assert_eq!(connections.shares(5), [0, 0, 0]);
-        let mut places: Vec<Place> = (0..30).map(|_| connections.take().unwrap()).collect();
+        let mut places: Vec<Place> = (0..30).map(|_| connections.take(None).unwrap()).collect();
         assert_eq!(connections.shares(20).iter().sum::<u32>(), 20);
         places.retain(|place| place.shard() == 2);
         assert_eq!(connections.shares(7), [0, 0, 7]);
@@ -125,11 +125,11 @@ mod tests {
     #[test]
     fn the_emptiest_shard_is_next() {
         let connections = Connections::new(100, 3);
-        let mut places: Vec<Place> = (0..6).map(|_| connections.take().unwrap()).collect();
+        let mut places: Vec<Place> = (0..6).map(|_| connections.take(None).unwrap()).collect();
         let mut shards: Vec<u16> = places.iter().map(Place::shard).collect();
         shards.sort_unstable();
         assert_eq!(shards, [0, 0, 1, 1, 2, 2]);
         places.retain(|place| place.shard() != 1);
-        assert_eq!(connections.take().unwrap().shard(), 1);
+        assert_eq!(connections.take(None).unwrap().shard(), 1);
     }
 }

@@ -1,6 +1,7 @@
 //! Bounds that admission keeps: how many connections, of the pod and of each user, address and tenant; how many new ones a second, and
 //! how many messages of a tenant. Counts are exact however many come at once, and given back by drop.
 
+mod census;
 mod connections;
 mod memory;
 mod network;
@@ -10,6 +11,7 @@ mod tally;
 mod tenants;
 mod users;
 
+pub use census::{Bound, Census, Claim, GivingWay, Reach, Subject, Verdict};
 pub use connections::{Connections, Place};
 pub use memory::{memory, outbound_budget};
 pub use network::network_of;

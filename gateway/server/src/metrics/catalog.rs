@@ -207,6 +207,28 @@ pub(super) const CATALOG: &[Metric] = &[
         },
     ),
     counter(
+        "rtgw_limit_decisions_total",
+        &["by"],
+        "Admissions under limits that all pods count together; by all pods' counts (all), or by this pod's alone, because Redis could not be \
+         asked (pod)",
+        Scrape::decisions,
+    ),
+    counter(
+        "rtgw_control_messages_total",
+        &["result"],
+        "Messages between pods: accepted, ignored (too_large, version, forged, malformed, stale, replayed, overflow) or unsent",
+        Scrape::control_messages,
+    ),
+    gauge("rtgw_revocations", &[], "Revocations that this pod knows", |scrape, out| {
+        out.add([], scrape.revocations);
+    }),
+    gauge(
+        "rtgw_revocations_known",
+        &[],
+        "1 once the list of revocations was read, 0 while a pod that began without its Redis cannot know it",
+        |scrape, out| out.add([], u64::from(scrape.revocations_known)),
+    ),
+    counter(
         "rtgw_source_errors_total",
         &["source", "reason"],
         "Lost connections of a source, and messages that did not become a publication",

@@ -16,10 +16,12 @@ use rtgw_hub::Account;
 use rtgw_protocol::wires::Wires;
 use scrape::{Names, Scrape};
 
+use crate::cluster::Others;
 use crate::intake::{Counts, Room};
-use crate::limits::Connections;
+use crate::limits::{Census, Connections};
 use crate::numbers::Numbers;
 use crate::readiness::Readiness;
+use crate::revocations::Revocations;
 use crate::running::{ReloadResult, Running};
 use crate::sources::SourceStatuses;
 
@@ -50,6 +52,12 @@ pub struct MetricsParts {
     pub numbers: Arc<Numbers>,
     /// The pod's state.
     pub readiness: Arc<Readiness>,
+    /// Connections counted across pods.
+    pub census: Option<Census>,
+    /// What other pods say.
+    pub others: Option<Arc<Others>>,
+    /// What is revoked.
+    pub revocations: Arc<Revocations>,
 }
 
 /// The page of numbers.
@@ -89,6 +97,10 @@ impl Metrics {
             draining: self.parts.readiness.draining(),
             probe: self.parts.readiness.probe(),
             process: process::read(),
+            decisions: self.parts.census.as_ref().map(Census::decisions),
+            others: self.parts.others.clone(),
+            revocations: self.parts.revocations.len() as u64,
+            revocations_known: !self.parts.revocations.is_unread(),
         };
         let mut registry = Registry::default();
         registry.register_collector(Box::new(scrape));

@@ -12,6 +12,7 @@ use rtgw_model::{Bounds, Histogram, Micros, RuleIx};
 
 use super::catalog::{CATALOG, Kind, Metric};
 use super::process::Process;
+use crate::cluster::Others;
 use crate::intake::{Counts, DropReason, Origin, Room};
 use crate::numbers::Numbers;
 use crate::transport::ShardReport;
@@ -56,6 +57,11 @@ pub(super) struct Scrape {
     pub(super) draining: bool,
     pub(super) probe: Option<Duration>,
     pub(super) process: Process,
+    /// Admissions decided by the counts of all pods, and by this one's alone.
+    pub(super) decisions: Option<(u64, u64)>,
+    pub(super) others: Option<Arc<Others>>,
+    pub(super) revocations: u64,
+    pub(super) revocations_known: bool,
 }
 
 /// The samples of one metric: label values in the table's order, and the value.
@@ -220,6 +226,22 @@ impl Scrape {
                 out.add([name, reason], *value);
             }
         }
+    }
+
+    pub(super) fn decisions(&self, out: &mut Samples) {
+        if let Some((all, own)) = self.decisions {
+            out.add(["all"], all);
+            out.add(["pod"], own);
+        }
+    }
+
+    pub(super) fn control_messages(&self, out: &mut Samples) {
+        let Some(others) = &self.others else { return };
+        out.add(["accepted"], others.accepted());
+        for (reason, count) in others.ignored() {
+            out.add([reason], count);
+        }
+        out.add(["unsent"], others.unsent());
     }
 
     pub(super) fn handshakes(&self, out: &mut Samples) {

@@ -20,6 +20,14 @@ pub enum Kind {
     Once,
     /// Pub/Sub channel of a channel's publications.
     Topic,
+    /// Set of the pods that count connections together; with a colon and a pod behind, the hash of its counts.
+    Census,
+    /// Pub/Sub channel of what pods tell all others, or one of them.
+    Control,
+    /// Sorted set of the pods that are there, by when they said so.
+    Pods,
+    /// Sorted set of what is revoked, by when that ends.
+    Revoked,
     /// Pub/Sub channel of one pod: probes and positions, in the order of the publications around them.
     Pod,
     /// What pods that share a source announce to each other, by the source's name.
@@ -41,6 +49,10 @@ impl Kind {
             Self::Latest => "latest",
             Self::Once => "once",
             Self::Topic => "topic",
+            Self::Census => "census",
+            Self::Control => "control",
+            Self::Pods => "pods",
+            Self::Revoked => "revoked",
             Self::Pod => "pod",
             Self::SourceGap => "source-gap",
             Self::SourceLease => "source-lease",

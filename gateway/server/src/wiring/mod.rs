@@ -4,6 +4,7 @@ mod brokers;
 mod outward;
 mod reload;
 mod sources;
+mod together;
 
 use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
@@ -35,7 +36,6 @@ use crate::publishing::Publisher;
 use crate::questions::Questions;
 use crate::readiness::Readiness;
 use crate::reload::Source;
-use crate::revocations::Revocations;
 use crate::rulebook::Rulebook;
 use crate::running::Running;
 use crate::source_publishing::SourcePublisher;
@@ -46,6 +46,7 @@ use outward::Link;
 use parking_lot::Mutex;
 use reload::{CommandParts, Keys, Live};
 use sources::Sources;
+use together::Together;
 
 /// What the command line decides.
 pub struct Options {
@@ -123,6 +124,7 @@ impl Bound {
             let ended = ended.clone();
             tasks.spawn(async move { ended.run_until_cancelled(redis.run()).await });
         }
+        core.together.run(&tasks, &ended);
         let (probe, broker, probing) = (Arc::clone(&core.readiness), Arc::clone(&core.broker), ended.clone());
         tasks.spawn(async move { probe.keep_probing(&*broker, &probing).await });
         let (roster, present) = (Arc::clone(&core.roster), ended.clone());
@@ -135,9 +137,12 @@ impl Bound {
             let ended = ended.clone();
             tasks.spawn(async move { ended.run_until_cancelled(demo).await });
         }
-        ready(&core.control);
+        ready(&core.together.control);
         stop.cancelled().await;
         core.drain(accepting).await;
+        if let Some(shared) = &core.together.shared {
+            shared.others.leave().await;
+        }
         ended.cancel();
         tasks.close();
         tasks.wait().await;
@@ -161,7 +166,6 @@ struct Core {
     redis: Option<Arc<broker::Redis>>,
     rules: Arc<Rulebook>,
     admitter: Arc<ArcSwap<Admitter>>,
-    control: Control,
     publisher: Publisher,
     roster: Arc<Roster>,
     counts: Arc<Counts>,
@@ -175,6 +179,7 @@ struct Core {
     sources: Arc<SourceStatuses>,
     running: Arc<Running>,
     commands: CommandParts,
+    together: Together,
 }
 
 impl Core {
@@ -194,8 +199,7 @@ impl Core {
         let room = Room::new(Arc::clone(&intake), config.limits.pod_channels);
         let (broker, redis) = brokers::choose(config, options, &intake, &rules)?;
         let roster = roster(&intake, &rules, &counts);
-        let revocations: Arc<Revocations> = Arc::default();
-        let admitter = admitter(config, &rules, &revocations);
+        let admitter = admitter(config, options, &rules);
         let publisher = Publisher::new(Arc::clone(&broker), find_rule(&rules), Arc::clone(&counts));
         let to_broker = Arc::new(ClientPublisher::new(publisher.clone(), settings.clock));
         let commands = CommandParts::new(config, &rules, Arc::clone(&to_broker), names, settings.clock);
@@ -212,17 +216,17 @@ impl Core {
         let questions = Arc::new(questions.with_presence(Arc::clone(&roster)));
         let interests = Interests::new(Arc::clone(&intake), Arc::clone(&broker));
         link.bind((interests, questions, Arc::clone(&roster), inboxes.clone()));
+        let together = Together::new(config, options, &rules, &room, &inboxes, &admitter)?;
         let (connections, pending) = places(config, inboxes.len());
         Ok(Self {
             settings,
             transport,
             variants,
             intake,
-            room: Arc::clone(&room),
+            room,
             wires,
             broker,
             redis,
-            control: Control::new(inboxes.clone().into(), Arc::clone(&rules), revocations).within(room),
             rules,
             admitter,
             publisher,
@@ -238,6 +242,7 @@ impl Core {
             sources: Arc::default(),
             running: Running::new(Arc::clone(config)),
             commands,
+            together,
         })
     }
 
@@ -261,6 +266,7 @@ impl Core {
             connections: Arc::clone(&self.connections),
             room: Arc::clone(&self.room),
             users: Arc::clone(&self.users),
+            census: self.together.shared.as_ref().map(|shared| shared.census.clone()),
             handshakes: Arc::clone(&self.handshakes),
             readiness: Arc::clone(&self.readiness),
             most_pending: self.pending,
@@ -286,6 +292,9 @@ impl Core {
             sources: Arc::clone(&self.sources),
             numbers: Arc::clone(self.rules.numbers()),
             readiness: Arc::clone(&self.readiness),
+            census: self.together.shared.as_ref().map(|shared| shared.census.clone()),
+            others: self.together.shared.as_ref().map(|shared| Arc::clone(&shared.others)),
+            revocations: Arc::clone(self.admitter.load().revocations()),
         };
         let metrics = Metrics::new(parts);
         let parts = InternalParts {
@@ -294,7 +303,7 @@ impl Core {
             runtime: Handle::current(),
             public,
             publisher: self.publisher.clone(),
-            control: self.control.clone(),
+            pods: self.together.pods.clone(),
             roster: Arc::clone(&self.roster),
             counts: Arc::clone(&self.counts),
             metrics,
@@ -343,12 +352,13 @@ impl Core {
             connections: Arc::clone(&self.connections),
             memory: Arc::clone(&self.memory),
             rules: Arc::clone(&self.rules),
-            control: self.control.clone(),
+            control: self.together.control.clone(),
             admitter: Arc::clone(&self.admitter),
             commands: self.commands.clone(),
             front: Arc::clone(public.front()),
             sources,
             keys,
+            shared: self.together.shared.clone(),
         };
         let watch = Watch::new(files, read).context("cannot take over SIGHUP")?;
         tasks.spawn(live.follow(watch, name, sketch));
@@ -408,13 +418,9 @@ fn places(config: &Checked, shards: usize) -> (Arc<Connections>, usize) {
     (Connections::new(places.connections, shards), places.pending)
 }
 
-fn admitter(
-    config: &Arc<Checked>,
-    rules: &Rulebook,
-    revocations: &Arc<Revocations>,
-) -> Arc<ArcSwap<Admitter>> {
-    let admitter = Admitter::new(config, rules.load()).with_revocations(Arc::clone(revocations));
-    Arc::new(ArcSwap::from_pointee(admitter))
+fn admitter(config: &Checked, options: &Options, rules: &Rulebook) -> Arc<ArcSwap<Admitter>> {
+    let revocations = together::revocations(config, options);
+    Arc::new(ArcSwap::from_pointee(Admitter::new(config, rules.load()).with_revocations(revocations)))
 }
 
 fn sensitive(rules: &Arc<Rulebook>) -> Sensitive {

@@ -13,6 +13,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::sources::Sources;
+use super::together::{self, Shared};
 use crate::auth::Admitter;
 use crate::client_publishing::ClientPublisher;
 use crate::commands::Commands;
@@ -47,6 +48,7 @@ pub(super) struct Live {
     pub(super) front: Arc<Front>,
     pub(super) sources: Sources,
     pub(super) keys: Keys,
+    pub(super) shared: Option<Shared>,
 }
 
 /// What commands are made of.
@@ -129,6 +131,8 @@ impl Live {
         self.sources
             .check(config)
             .map_err(|error| vec![Problem::error("spec.sources", error.to_string())])?;
+        together::check(config)
+            .map_err(|error| vec![Problem::error("spec.redis.external", error.to_string())])?;
         // Who encodes and who counts must know more before anybody asks for it.
         self.intake.grow(self.wires.variants());
         self.control.reload(config);
@@ -140,6 +144,9 @@ impl Live {
         self.room.resize(config.limits.pod_channels);
         self.connections.resize(capacity(config.limits.pod_connections, open_files()).connections);
         self.memory.set_budget(super::outbound_budget(config));
+        if let Some(shared) = &self.shared {
+            shared.reload(before, config);
+        }
         self.running.replace(Arc::clone(config));
         self.front.replace(Arc::clone(config), variants, admitter);
         if let Err(error) = self.sources.apply(config) {

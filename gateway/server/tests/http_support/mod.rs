@@ -13,6 +13,7 @@ pub use client::{Answer, Client, handshake, masked, text};
 use parking_lot::Mutex;
 use rtgw::auth::Admitter;
 use rtgw::broker::{Broker, Memory, MemoryPresence, nothing_kept};
+use rtgw::cluster::Pods;
 use rtgw::control::Control;
 use rtgw::http::{Internal, InternalParts, Public, PublicParts, variants};
 use rtgw::intake::{Counts, Intake, Room};
@@ -232,6 +233,7 @@ impl Parts {
             connections: Arc::clone(&self.connections),
             room: self.room(),
             users: Users::new(),
+            census: None,
             handshakes: Arc::clone(&self.handshakes),
             readiness: Arc::clone(&self.readiness),
             most_pending,
@@ -263,14 +265,18 @@ impl Parts {
             sources: Arc::default(),
             numbers: Arc::clone(self.rules.numbers()),
             readiness: Arc::clone(&self.readiness),
+            census: None,
+            others: None,
+            revocations: Arc::default(),
         };
+        let control = Control::new(self.inboxes.clone().into(), Arc::clone(&self.rules), Arc::default());
         InternalParts {
             running,
             admitter: Arc::new(ArcSwap::from_pointee(Admitter::new(config, self.rules.load()))),
             runtime,
             public,
             publisher: Publisher::new(broker, Arc::new(known), Arc::clone(&self.counts)),
-            control: Control::new(self.inboxes.clone().into(), Arc::clone(&self.rules), Arc::default()),
+            pods: Pods::new(control, None),
             roster: Roster::new(Arc::clone(&self.rules), presence, Arc::clone(&self.counts)),
             counts: Arc::clone(&self.counts),
             metrics: Metrics::new(metrics),

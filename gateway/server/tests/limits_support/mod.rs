@@ -18,7 +18,19 @@ use crate::support::socket::Socket;
 const KEY: &str = "0123456789abcdef0123456789abcdef";
 
 /// A gateway whose endpoint tells every client its own address; `limits` and what else a `spec` has.
+#[track_caller]
 pub fn serve(name: &str, spec: &str) -> Gateway {
+    run(name, "", spec, |path| Gateway::serve(path, &[]))
+}
+
+/// The same with more lines in its `auth`, and without waiting until it is ready.
+#[track_caller]
+pub fn begin(name: &str, auth: &str, spec: &str) -> Gateway {
+    run(name, auth, spec, |path| Gateway::begin(path, &[]))
+}
+
+#[track_caller]
+fn run(name: &str, auth: &str, spec: &str, start: impl FnOnce(&std::path::Path) -> Gateway) -> Gateway {
     let manifest = format!(
         "
 apiVersion: realtime-gateway.dev/v1alpha1
@@ -35,7 +47,7 @@ spec:
     anonymous: Allow
     issuers: [{{name: app, algorithms: [HS256], secretRef: {{name: auth, key: jwt}}}}]
     identity: {{tenant: claims.tenant}}
-  channels: [{{pattern: 'room:{{room}}', subscribe: 'true', publish: 'true'}}]
+{auth}  channels: [{{pattern: 'room:{{room}}', subscribe: 'true', publish: 'true'}}]
 {spec}
 ---
 apiVersion: v1
@@ -46,7 +58,7 @@ stringData: {{jwt: {KEY}}}
     );
     let path = std::env::temp_dir().join(format!("rtgw-{name}-{}.yaml", std::process::id()));
     std::fs::write(&path, manifest).unwrap();
-    let gateway = Gateway::serve(&path, &[]);
+    let gateway = start(&path);
     std::fs::remove_file(path).unwrap();
     gateway
 }

@@ -27,13 +27,21 @@ impl Gateway {
     /// The same with these variables in its environment.
     #[track_caller]
     pub fn serve_in(environment: &[(&str, &Path)], path: impl AsRef<Path>, arguments: &[&str]) -> Self {
-        Self::start(SocketAddr::from((Ipv4Addr::LOCALHOST, free_port())), environment, path, arguments)
+        let public = SocketAddr::from((Ipv4Addr::LOCALHOST, free_port()));
+        Self::start(public, environment, path, arguments, "/readyz")
     }
 
     /// The same with a public listener at a given address, such as that of a gateway that has ended.
     #[track_caller]
     pub fn serve_at(public: SocketAddr, path: impl AsRef<Path>, arguments: &[&str]) -> Self {
-        Self::start(public, &[], path, arguments)
+        Self::start(public, &[], path, arguments, "/readyz")
+    }
+
+    /// The same without waiting until it is ready: it lives.
+    #[track_caller]
+    pub fn begin(path: impl AsRef<Path>, arguments: &[&str]) -> Self {
+        let public = SocketAddr::from((Ipv4Addr::LOCALHOST, free_port()));
+        Self::start(public, &[], path, arguments, "/livez")
     }
 
     #[track_caller]
@@ -42,6 +50,7 @@ impl Gateway {
         environment: &[(&str, &Path)],
         path: impl AsRef<Path>,
         arguments: &[&str],
+        page: &str,
     ) -> Self {
         let admin = SocketAddr::from((Ipv4Addr::LOCALHOST, free_port()));
         let mut command = rtgw();
@@ -51,7 +60,7 @@ impl Gateway {
         let mut process = Process::start(&mut command);
         eventually("the gateway is ready", || {
             assert!(process.running(), "the gateway ended: {}", process.stderr());
-            http::try_get(admin, "/readyz").filter(|answer| answer.status == 200)
+            http::try_get(admin, page).filter(|answer| answer.status == 200)
         });
         Self { process, public, admin }
     }

@@ -40,8 +40,8 @@ use super::accept::{Places, accept};
 use super::connection::{self, Patience, serve};
 use super::response;
 use crate::auth::Admitter;
+use crate::cluster::Pods;
 use crate::console;
-use crate::control::Control;
 use crate::intake::Counts;
 use crate::limits::Connections;
 use crate::metrics::{Metrics, Reports};
@@ -66,8 +66,8 @@ pub struct InternalParts {
     pub public: SocketAddr,
     /// The way to the broker.
     pub publisher: Publisher,
-    /// The way to the connections.
-    pub control: Control,
+    /// The way to the connections, of all pods where there are others.
+    pub pods: Pods,
     /// Who hears which channel.
     pub roster: Arc<Roster>,
     /// What came in.

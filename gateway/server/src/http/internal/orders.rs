@@ -1,25 +1,24 @@
 //! `POST /v1/subscribe | unsubscribe | disconnect | revoke | refresh`: what the application orders of connections that are open.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use axum::body::Body;
 use axum::extract::State;
-use http::Response;
-use rtgw_hub::Renewal;
-use rtgw_model::{CHANNELS, Close, CloseCode, CloseReason, Denied, ErrorCode, Principal, Timestamp};
+use http::{Response, StatusCode, Uri};
+use rtgw_model::{CHANNELS, CloseCode, Timestamp};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
 use super::Internal;
-use super::body::{bad, object};
+use super::body::{bad, object, query};
 use super::draft::timestamp;
 use super::whom::{Whom, name};
 use crate::clock;
+use crate::cluster::{Answer, Gathered, Order};
 use crate::http::response;
 use crate::refusal::Refusal;
-use crate::revocations::{Full, Revoked};
+use crate::revocations::Revoked;
 
 /// Longest reason of a close, bytes (RFC 6455, section 5.5).
 const REASON_BYTES: usize = 123;
@@ -27,8 +26,6 @@ const REASON_BYTES: usize = 123;
 const MOST_SECONDS: u64 = 366 * 86_400;
 /// As much as the claims of a token may be.
 const CLAIMS_BYTES: usize = 6 * 1024;
-/// The shards answer within a turn or two.
-const ORDER_TIMEOUT: Duration = Duration::from_secs(20);
 
 /// How many it concerned.
 #[derive(Debug, Serialize, JsonSchema)]
@@ -37,6 +34,22 @@ pub(super) struct Affected {
     affected: u64,
     /// Whose connections were asked.
     scope: Scope,
+    /// How many pods were asked, and how many of them answered in time; absent where `scope` is `pod`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pods: Option<PodsAsked>,
+    /// Of `/v1/revoke` alone: false where the revocation could not be kept in Redis. The pod that answers keeps it, and writes it there when
+    /// it can.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    kept: Option<bool>,
+}
+
+/// How complete an answer is.
+#[derive(Clone, Copy, Debug, Serialize, JsonSchema)]
+pub(super) struct PodsAsked {
+    /// Pods that were there.
+    asked: usize,
+    /// Those whose answers are in this one.
+    answered: usize,
 }
 
 /// Whose connections an answer is about.
@@ -45,6 +58,37 @@ pub(super) struct Affected {
 pub(super) enum Scope {
     /// Those of the pod that answered.
     Pod,
+    /// Those of all pods.
+    Cluster,
+}
+
+impl Scope {
+    /// How far what was gathered goes.
+    pub(super) fn of(gathered: &Gathered) -> (Self, Option<PodsAsked>) {
+        match gathered.pods {
+            Some((asked, answered)) => (Self::Cluster, Some(PodsAsked { asked, answered })),
+            None => (Self::Pod, None),
+        }
+    }
+}
+
+/// Whose connections are asked.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub(super) enum WantedScope {
+    /// Those of the pod that answers.
+    Pod,
+    /// Those of all pods, where they can be asked.
+    #[default]
+    Cluster,
+}
+
+/// How far an order goes.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct OrderQuery {
+    /// Whose connections; `cluster` unless given.
+    scope: Option<WantedScope>,
 }
 
 /// Which connections are to hear channels, or not to hear them any more. One of `user`, `tenant` and `connection` at least; those
@@ -70,10 +114,10 @@ impl SubscriptionBody {
         Whom { user: user.as_deref(), tenant: tenant.as_deref(), connection: connection.as_deref() }
     }
 
-    fn channels(&self) -> Result<Vec<&str>, Refusal> {
-        let channels: Vec<&str> = match (&self.channel, &self.channels) {
-            (Some(channel), None) => vec![channel],
-            (None, Some(channels)) => channels.iter().map(String::as_str).collect(),
+    fn channels(&self) -> Result<Vec<String>, Refusal> {
+        let channels = match (&self.channel, &self.channels) {
+            (Some(channel), None) => vec![channel.clone()],
+            (None, Some(channels)) => channels.clone(),
             (Some(_), Some(_)) => return Err(bad("channels must not stand beside channel: use one of them")),
             (None, None) => return Err(bad("channel is missing")),
         };
@@ -86,35 +130,23 @@ impl SubscriptionBody {
 }
 
 /// `POST /v1/subscribe`.
-pub(super) async fn subscribe(State(internal): State<Arc<Internal>>, body: Body) -> Response<Body> {
-    answer(async {
+pub(super) async fn subscribe(State(internal): State<Arc<Internal>>, uri: Uri, body: Body) -> Response<Body> {
+    answer(&internal, &uri, async {
         let body: SubscriptionBody = object(body).await?;
-        let target = body.whom().target()?;
-        let channels = body.channels()?;
-        let control = &internal.parts.control;
-        // All or none: nobody is subscribed to the first where the second has a slip in its name, or no place.
-        control.may_subscribe(&channels).map_err(|denied| refused(&denied))?;
-        let mut affected = 0;
-        for channel in channels {
-            let ordered = control.subscribe(Arc::clone(&target), channel);
-            affected += in_time(ordered).await?.map_err(|denied| refused(&denied))?;
-        }
-        Ok(affected)
+        Ok(Order::Subscribe { whom: body.whom().checked()?, channels: body.channels()? })
     })
     .await
 }
 
 /// `POST /v1/unsubscribe`.
-pub(super) async fn unsubscribe(State(internal): State<Arc<Internal>>, body: Body) -> Response<Body> {
-    answer(async {
+pub(super) async fn unsubscribe(
+    State(internal): State<Arc<Internal>>,
+    uri: Uri,
+    body: Body,
+) -> Response<Body> {
+    answer(&internal, &uri, async {
         let body: SubscriptionBody = object(body).await?;
-        let target = body.whom().target()?;
-        let mut affected = 0;
-        for channel in body.channels()? {
-            let ordered = internal.parts.control.unsubscribe(Arc::clone(&target), channel);
-            affected += in_time(ordered).await?.map_err(|denied| refused(&denied))?;
-        }
-        Ok(affected)
+        Ok(Order::Unsubscribe { whom: body.whom().checked()?, channels: body.channels()? })
     })
     .await
 }
@@ -138,34 +170,34 @@ pub(super) struct DisconnectBody {
 }
 
 /// `POST /v1/disconnect`.
-pub(super) async fn disconnect(State(internal): State<Arc<Internal>>, body: Body) -> Response<Body> {
-    answer(async {
+pub(super) async fn disconnect(
+    State(internal): State<Arc<Internal>>,
+    uri: Uri,
+    body: Body,
+) -> Response<Body> {
+    answer(&internal, &uri, async {
         let body: DisconnectBody = object(body).await?;
         let DisconnectBody { user, tenant, connection, .. } = &body;
         let whom =
             Whom { user: user.as_deref(), tenant: tenant.as_deref(), connection: connection.as_deref() };
-        let target = whom.target()?;
-        let close = close(body.code, body.reason)?;
-        in_time(internal.parts.control.disconnect(target, close)).await
+        let whom = whom.checked()?;
+        let (code, reason) = close(body.code, body.reason)?;
+        Ok(Order::Disconnect { whom, code, reason })
     })
     .await
 }
 
-fn close(code: Option<u16>, reason: Option<String>) -> Result<Close, Refusal> {
-    let code = match code {
-        None => CloseCode::Forbidden,
-        Some(number) => {
-            let known = CloseCode::ALL.iter().find(|known| known.code() == number);
-            let table =
-                || CloseCode::ALL.iter().map(|known| known.code().to_string()).collect::<Vec<_>>().join(", ");
-            *known.ok_or_else(|| bad(format!("code must be one of {}", table())))?
-        }
-    };
+fn close(code: Option<u16>, reason: Option<String>) -> Result<(u16, String), Refusal> {
+    let code = code.unwrap_or(CloseCode::Forbidden.code());
+    if !CloseCode::ALL.iter().any(|known| known.code() == code) {
+        let table: Vec<String> = CloseCode::ALL.iter().map(|known| known.code().to_string()).collect();
+        return Err(bad(format!("code must be one of {}", table.join(", "))));
+    }
     let reason = reason.unwrap_or_else(|| "removed by the application".into());
     if reason.len() > REASON_BYTES {
         return Err(bad(format!("reason has {} bytes, at most {REASON_BYTES} are allowed", reason.len())));
     }
-    Ok(Close { code, reason: reason.into(), why: CloseReason::Removed })
+    Ok((code, reason))
 }
 
 /// Whose credentials count no more. One of `jti`, `user` and `tenant`, or none of them with `issuedBefore`, which is everybody's.
@@ -199,17 +231,22 @@ pub(super) enum TimeText {
 
 /// `POST /v1/revoke`.
 pub(super) async fn revoke(State(internal): State<Arc<Internal>>, body: Body) -> Response<Body> {
-    answer(async {
+    let ordered = async {
         let body: RevokeBody = object(body).await?;
         if !(1..=MOST_SECONDS).contains(&body.ttl) {
             return Err(bad(format!("ttl must be 1 to {MOST_SECONDS} seconds")));
         }
         #[allow(clippy::cast_possible_wrap, reason = "at most a year")]
         let until = Timestamp(clock::wall().0 + body.ttl as i64 * 1000);
-        let ordered = internal.parts.control.revoke(revoked(&body)?, until);
-        in_time(ordered).await?.map_err(|full: Full| Refusal::new(503, "not_available", full.to_string()))
-    })
-    .await
+        internal.parts.pods.revoke(revoked(&body)?, until).await
+    };
+    match ordered.await {
+        Ok((gathered, kept)) => {
+            let status = if kept { StatusCode::OK } else { StatusCode::ACCEPTED };
+            response::json(status, &Affected { kept: (!kept).then_some(false), ..affected(&gathered) })
+        }
+        Err(refusal) => response::refused(&refusal),
+    }
 }
 
 fn revoked(body: &RevokeBody) -> Result<Revoked, Refusal> {
@@ -252,24 +289,21 @@ pub(super) struct RefreshBody {
 }
 
 /// `POST /v1/refresh`.
-pub(super) async fn refresh(State(internal): State<Arc<Internal>>, body: Body) -> Response<Body> {
-    answer(async {
+pub(super) async fn refresh(State(internal): State<Arc<Internal>>, uri: Uri, body: Body) -> Response<Body> {
+    answer(&internal, &uri, async {
         let body: RefreshBody = object(body).await?;
         let RefreshBody { user, tenant, connection, .. } = &body;
         let whom =
             Whom { user: user.as_deref(), tenant: tenant.as_deref(), connection: connection.as_deref() };
-        let chosen = whom.target()?;
-        let renewal = renewal(&body)?;
-        // Nobody has no credential that could end or say something else.
-        let target = Arc::new(move |key, principal: &Principal| {
-            !principal.claims.is_empty() && chosen(key, principal)
-        });
-        in_time(internal.parts.control.renew(target, renewal)).await
+        let whom = whom.checked()?;
+        let (expires, claims) = renewal(&body)?;
+        Ok(Order::Refresh { whom, expires: expires.map(|end| end.0), claims })
     })
     .await
 }
 
-fn renewal(body: &RefreshBody) -> Result<Renewal, Refusal> {
+/// The new end and the new claims.
+fn renewal(body: &RefreshBody) -> Result<(Option<Timestamp>, Option<Box<str>>), Refusal> {
     let expires = body.expires_at.as_deref().map(|raw| moment("expiresAt", raw)).transpose()?;
     if expires.is_some_and(|end| end <= clock::wall()) {
         return Err(bad("expiresAt has passed: /v1/disconnect ends connections"));
@@ -286,39 +320,30 @@ fn renewal(body: &RefreshBody) -> Result<Renewal, Refusal> {
     if expires.is_none() && claims.is_none() {
         return Err(bad("expiresAt or claims is missing: nothing would change"));
     }
-    Ok(Arc::new(move |known| Principal {
-        claims: claims.clone().unwrap_or_else(|| known.claims.clone()),
-        expires: expires.or(known.expires),
-        ..known.clone()
-    }))
+    Ok((expires, claims))
 }
 
-async fn answer(ordered: impl Future<Output = Result<u64, Refusal>>) -> Response<Body> {
+/// Has an order carried out where its query says.
+async fn answer(
+    internal: &Internal,
+    uri: &Uri,
+    order: impl Future<Output = Result<Order, Refusal>>,
+) -> Response<Body> {
+    let ordered = async {
+        let OrderQuery { scope } = query(uri)?;
+        let wide = scope.unwrap_or_default() == WantedScope::Cluster;
+        internal.parts.pods.order(order.await?, wide).await
+    };
     match ordered.await {
-        Ok(affected) => response::json(http::StatusCode::OK, &Affected { affected, scope: Scope::Pod }),
+        Ok(gathered) => response::json(StatusCode::OK, &affected(&gathered)),
         Err(refusal) => response::refused(&refusal),
     }
 }
 
-/// What the shards answer, unless one of them does not.
-pub(super) async fn in_time<T>(answer: impl Future<Output = T>) -> Result<T, Refusal> {
-    tokio::time::timeout(ORDER_TIMEOUT, answer).await.map_err(|_| {
-        Refusal::new(
-            504,
-            "timeout",
-            "not every I/O shard has answered: what was ordered may or may not have happened",
-        )
-    })
-}
-
-fn refused(denied: &Denied) -> Refusal {
-    let code = denied.code;
-    let status = match code {
-        ErrorCode::Forbidden => 403,
-        ErrorCode::NotAvailable => 503,
-        _ => 400,
-    };
-    Refusal::new(status, code.as_str(), denied.message.clone())
+fn affected(gathered: &Gathered) -> Affected {
+    let (scope, pods) = Scope::of(gathered);
+    let count = |answer: &Answer| if let Answer::Affected(count) = answer { *count } else { 0 };
+    Affected { affected: gathered.answers.iter().map(count).sum(), scope, pods, kept: None }
 }
 
 #[cfg(test)]
@@ -329,10 +354,9 @@ mod tests {
     #[test]
     fn closes_have_a_code_of_the_table_and_a_reason_that_fits() {
         let of = |code, reason: &str| close(code, Some(reason.into()));
-        let usual = close(None, None).unwrap();
-        assert_eq!((usual.code, usual.why), (CloseCode::Forbidden, CloseReason::Removed));
-        assert_eq!(of(Some(4401), "x").unwrap().code, CloseCode::Unauthenticated);
-        assert_eq!(of(Some(1000), &"x".repeat(123)).unwrap().reason.len(), 123);
+        assert_eq!(close(None, None).unwrap(), (4403, "removed by the application".into()));
+        assert_eq!(of(Some(4401), "x").unwrap(), (4401, "x".into()));
+        assert_eq!(of(Some(1000), &"x".repeat(123)).unwrap().1.len(), 123);
         assert!(of(None, &"x".repeat(124)).is_err());
         for code in [0, 999, 1004, 1005, 1006, 1015, 3000, 4000, 4402, 5000] {
             assert!(of(Some(code), "x").unwrap_err().message.contains("4403"), "{code}");

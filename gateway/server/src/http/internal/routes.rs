@@ -74,6 +74,7 @@ const fn order(
         method: "post",
         need: Some(need),
         body: Some(body),
+        query: Some(members::<orders::OrderQuery>),
         answer: Some(of::<orders::Affected>),
         refusals: &[504],
         ..open(path, summary, handler)
@@ -167,8 +168,10 @@ pub(super) static ROUTES: [Route; 18] = [
         of::<orders::DisconnectBody>,
     ),
     Route {
-        description: "Whom it concerns is let in no more while it is in force, cannot refresh, and is closed with 4401. Kept in the memory \
-             of the pod that answers.",
+        description: "Whom it concerns is let in no more while it is in force, cannot refresh, and is closed with 4401. Kept by all \
+             pods, and in Redis for those that begin later. Without a Redis it is kept in the memory of the one pod until that ends. Where \
+             Redis is configured and cannot be reached the answer is 202: the pod that answers keeps it, and writes it to Redis when it can.",
+        query: None,
         refusals: &[503, 504],
         ..order(
             "/v1/revoke",

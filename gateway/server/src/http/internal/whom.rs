@@ -1,11 +1,9 @@
 //! Which connections a request is about.
 
-use std::sync::Arc;
-
-use rtgw_hub::Target;
 use rtgw_model::ConnectionKey;
 
 use super::body::bad;
+use crate::cluster;
 use crate::refusal::Refusal;
 
 /// Longest name of a user or tenant, bytes: what a credential's claims may hold.
@@ -24,18 +22,15 @@ impl Whom<'_> {
     /// # Errors
     /// 400 where none is given: everybody is never meant by forgetting something. Also for an empty name, which would be all who have
     /// none.
-    pub(super) fn target(&self) -> Result<Target, Refusal> {
+    pub(super) fn checked(&self) -> Result<cluster::Whom, Refusal> {
         if self.user.is_none() && self.tenant.is_none() && self.connection.is_none() {
             return Err(bad("user, tenant or connection is missing: say which connections are meant"));
         }
-        let user = self.user.map(|user| name("user", user)).transpose()?;
-        let tenant = self.tenant.map(|tenant| name("tenant", tenant)).transpose()?;
-        let key = self.connection.map(|text| connection("connection", text)).transpose()?;
-        Ok(Arc::new(move |own, principal| {
-            key.is_none_or(|key| key == own)
-                && user.as_ref().is_none_or(|user| *user == principal.user)
-                && tenant.as_ref().is_none_or(|tenant| *tenant == principal.tenant)
-        }))
+        Ok(cluster::Whom {
+            user: self.user.map(|user| name("user", user)).transpose()?,
+            tenant: self.tenant.map(|tenant| name("tenant", tenant)).transpose()?,
+            connection: self.connection.map(|text| connection("connection", text)).transpose()?,
+        })
     }
 }
 
@@ -64,40 +59,11 @@ pub(super) fn connection(member: &'static str, text: &str) -> Result<ConnectionK
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used)]
-    use rtgw_model::Principal;
-
     use super::*;
-
-    fn principal(user: &str, tenant: &str) -> Principal {
-        Principal {
-            user: user.into(),
-            tenant: tenant.into(),
-            claims: "{}".into(),
-            ip: [127, 0, 0, 1].into(),
-            query: "".into(),
-            expires: None,
-        }
-    }
-
-    #[test]
-    fn every_member_narrows() {
-        let id = format!("{:032x}", 7);
-        let fits = |user, tenant, connection| {
-            let target = Whom { user, tenant, connection }.target().unwrap();
-            [("ann", "acme", 7), ("ann", "other", 8), ("bob", "acme", 9)]
-                .map(|(user, tenant, key)| target(ConnectionKey(key), &principal(user, tenant)))
-        };
-        assert_eq!(fits(Some("ann"), None, None), [true, true, false]);
-        assert_eq!(fits(Some("ann"), Some("acme"), None), [true, false, false]);
-        assert_eq!(fits(None, Some("acme"), None), [true, false, true]);
-        assert_eq!(fits(None, None, Some(&id)), [true, false, false]);
-        assert_eq!(fits(Some("bob"), None, Some(&id)), [false; 3]);
-    }
 
     #[test]
     fn nobody_is_meant_by_accident() {
-        let refused = |user: Option<&str>| Whom { user, tenant: None, connection: None }.target().is_err();
+        let refused = |user: Option<&str>| Whom { user, tenant: None, connection: None }.checked().is_err();
         assert!(refused(None) && refused(Some("")) && refused(Some(&"x".repeat(4097))));
         for id in
             ["", "7", &"g".repeat(32), &"A".repeat(32), &"0".repeat(33), &format!("+{}", "0".repeat(31))]
