@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use rtgw_model::{ChannelName, ChannelPolicy, CommandId, Position, Variant};
+use rtgw_model::{ChannelName, ChannelPolicy, CommandId, Position, Recover, Variant};
 use slab::Slab;
 
 use crate::access::Revision;
@@ -17,14 +17,27 @@ pub(crate) struct Member {
     /// The connection's slot; [`Member::GONE`] where a member left while a fan-out stood in the list.
     pub(crate) slot: u32,
     pub(crate) variant: Variant,
-    /// The subscription has a filter to ask.
-    pub(crate) filtered: bool,
-    /// It asked to be told who comes and goes.
-    pub(crate) told: bool,
+    /// What is to be asked before a publication goes into its outbox; mostly nothing.
+    pub(crate) flags: u8,
 }
+
+const _: () = assert!(
+    size_of::<Member>() <= 8,
+    "a member is paid by every idle connection, and walked by every fan-out"
+);
 
 impl Member {
     pub(crate) const GONE: u32 = u32::MAX;
+    /// The subscription has a filter.
+    pub(crate) const FILTERED: u8 = 1;
+    /// The subscription is given its past: see [`crate::recovery`].
+    pub(crate) const RECOVERS: u8 = 2;
+    /// It asked to be told who comes and goes.
+    pub(crate) const TOLD: u8 = 4;
+
+    pub(crate) fn set(&mut self, flag: u8, on: bool) {
+        self.flags = if on { self.flags | flag } else { self.flags & !flag };
+    }
 }
 
 /// A session that waits for the broker to carry the channel.
@@ -33,7 +46,11 @@ pub(crate) struct Waiter {
     pub(crate) slot: u32,
     pub(crate) generation: u32,
     pub(crate) id: Option<CommandId>,
-    pub(crate) recovered: Option<bool>,
+    pub(crate) recover: Option<Recover>,
+    /// The subscription began with this wish.
+    pub(crate) fresh: bool,
+    /// More came meanwhile than could be held for it.
+    pub(crate) too_much: bool,
     /// Nobody asked: the API subscribed it, and no command waits.
     pub(crate) by_api: bool,
 }
@@ -46,8 +63,9 @@ pub(crate) struct Channel {
     pub(crate) members: Vec<Member>,
     /// The broker carries it.
     pub(crate) ready: bool,
-    /// Where its history stood when it became ready.
-    pub(crate) position: Option<Position>,
+    /// Where its history stands for who subscribes now: what is behind this place reaches every member, what is not reaches no new one.
+    /// `None` where that is not known.
+    pub(crate) stood: Option<Position>,
     pub(crate) waiters: Vec<Waiter>,
     /// The newest configuration known to give it this policy.
     pub(crate) as_of: Revision,
@@ -72,6 +90,29 @@ impl Channel {
         // Never reset here: what waits under the old policy must be found by the next publication.
         self.shaped |= policy.delivery.waits();
         self.policy = policy.clone();
+    }
+
+    /// A publication with this place in the history waits for a walk. Called in the order of the places.
+    pub(crate) fn arrives(&mut self, position: Option<Position>) {
+        // Where others wait or are walked, the next walk says where it stands.
+        if self.stood.is_none() && self.fanouts == 0 && !self.shaped {
+            self.stood = position.map(|first| Position { offset: first.offset.saturating_sub(1), ..first });
+        }
+    }
+
+    /// The broker says where its history stood when it began to carry the channel.
+    pub(crate) fn begins_at(&mut self, position: Option<Position>) {
+        if self.fanouts > 0 || self.shaped {
+            return;
+        }
+        self.stood = match (self.stood, position) {
+            (Some(stood), Some(position))
+                if stood.epoch == position.epoch && stood.offset > position.offset =>
+            {
+                Some(stood)
+            }
+            (stood, position) => position.or(stood),
+        };
     }
 
     /// Members that are there.
@@ -125,7 +166,7 @@ impl Channels {
                     policy: policy.clone(),
                     members: Vec::new(),
                     ready: false,
-                    position: None,
+                    stood: None,
                     waiters: Vec::new(),
                     as_of,
                     ahead: Revision::NONE,
@@ -192,7 +233,7 @@ impl Channels {
         }
         let last = entry.present() == 0;
         if last {
-            entry.ready = false;
+            (entry.ready, entry.stood) = (false, None);
             self.collect(channel);
         }
         last

@@ -4,13 +4,14 @@ use std::collections::VecDeque;
 
 use rtgw_model::{
     ChannelName, CommandId, ConnectionId, Denied, ErrorCode, Event, FilterLists, Intent, Now, Position,
-    Rejection, Request,
+    Recover, Rejection, Request,
 };
 
-use crate::channels::{Channel, Waiter};
+use crate::channels::{ChannelIx, Member, Waiter};
 use crate::filter::{self, Filter};
 use crate::presence::may_be_told;
 use crate::rate::Verdict;
+use crate::recovery::Arrival;
 use crate::review::Standing;
 use crate::session::{Commands, Holding, InFlight};
 use crate::shard::Shard;
@@ -20,7 +21,7 @@ use rtgw_model::{Close, CloseCode};
 /// What the answer to a subscribe repeats.
 struct Waiting {
     id: Option<CommandId>,
-    recovered: Option<bool>,
+    recover: Option<Recover>,
     told: bool,
 }
 
@@ -86,9 +87,11 @@ impl Shard {
                 self.reply(slot, now, id, name, Event::Echo { binary, payload });
             }
             Intent::Subscribe { channel, filters, recover, presence: told } => {
-                // No channel keeps history in this version, so the truthful answer to a wish to recover is no.
-                let recovered = recover.then_some(false);
-                self.subscribe(slot, now, InFlight::Subscribe { id, filters, recovered, told }, channel);
+                self.subscribe(slot, now, InFlight::Subscribe { id, filters, recover, told }, channel);
+            }
+            Intent::History { channel, limit, since, reverse } => {
+                let question = Question::History { channel, limit, since, reverse };
+                self.ask(slot, InFlight::History { id }, question);
             }
             Intent::Presence { channel, limit, after } => self.ask_presence(slot, id, channel, limit, after),
             Intent::Unsubscribe { channel } => self.unsubscribe(slot, now, id, &channel),
@@ -133,6 +136,12 @@ impl Shard {
     }
 
     pub(crate) fn ask(&mut self, slot: u32, in_flight: InFlight, question: Question) {
+        self.wait(slot, in_flight);
+        self.put(slot, question);
+    }
+
+    /// Has the session's later commands wait behind this one.
+    fn wait(&mut self, slot: u32, in_flight: InFlight) {
         let session = &mut self.sessions[slot as usize];
         match &mut session.commands {
             Some(commands) => (commands.in_flight, commands.outdated) = (in_flight, false),
@@ -141,7 +150,6 @@ impl Shard {
                 session.commands = Some(Box::new(Commands { in_flight, outdated: false, waiting }));
             }
         }
-        self.put(slot, question);
     }
 
     fn subscribe(&mut self, slot: u32, now: Now, in_flight: InFlight, channel: Box<str>) {
@@ -149,14 +157,14 @@ impl Shard {
         let held = self.channels.find(&channel).and_then(|known| Some((known, session.subscription(known)?)));
         let limit = self.profile(slot).subscriptions;
         match (held, in_flight) {
-            (Some((known, at)), InFlight::Subscribe { id, filters, recovered, told }) => {
-                let Channel { policy, name, .. } = self.channels.get(known);
+            (Some((known, at)), InFlight::Subscribe { id, filters, recover, told }) => {
+                let policy = &self.channels.get(known).policy;
                 match may_be_told(policy, told).and_then(|()| Filter::explicit(&filters, policy)) {
                     Ok(filter) => {
-                        let event = Event::Subscribed { channel: name.clone(), position: None, recovered };
                         self.set_filter(slot, at, filter, false);
                         self.set_told(slot, at, told);
-                        self.reply(slot, now, id, "subscribe", event);
+                        let arrival = Arrival { id, recover, fresh: false, too_much: false };
+                        self.confirm(slot, now, known, arrival);
                     }
                     Err(denied) => self.refuse(slot, now, id, "subscribe", denied),
                 }
@@ -168,6 +176,24 @@ impl Shard {
             }
             (_, in_flight) => self.ask(slot, in_flight, Question::Subscribe(channel)),
         }
+    }
+
+    /// A subscription is held: answers once its channel is carried. True while that is waited for.
+    fn confirm(&mut self, slot: u32, now: Now, channel: ChannelIx, arrival: Arrival) -> bool {
+        let kept = self.channels.get(channel).policy.history.is_some();
+        if kept && arrival.recover.is_some() {
+            self.hold(slot, channel);
+        }
+        let generation = self.sessions[slot as usize].generation;
+        let entry = self.channels.get_mut(channel);
+        if entry.ready || !(arrival.fresh || kept) {
+            return self.arrive(slot, now, channel, arrival);
+        }
+        let Arrival { id, recover, fresh, too_much } = arrival;
+        entry.waiters.push(Waiter { slot, generation, id, recover, fresh, too_much, by_api: false });
+        let waiting = InFlight::Ready(entry.name.clone());
+        self.wait(slot, waiting);
+        true
     }
 
     fn unsubscribe(&mut self, slot: u32, now: Now, id: Option<CommandId>, channel: &str) {
@@ -229,7 +255,7 @@ impl Shard {
     fn set_filter(&mut self, slot: u32, at: usize, filter: Option<Box<Filter>>, auto: bool) {
         let held = &mut self.sessions[slot as usize].subscriptions[at];
         let member = &mut self.channels.get_mut(held.channel).members[held.place as usize];
-        member.filtered = filter.is_some();
+        member.set(Member::FILTERED, filter.is_some());
         held.filter = filter;
         held.auto &= auto;
     }
@@ -246,17 +272,26 @@ impl Shard {
         let Some(commands) = &mut self.sessions[slot as usize].commands else { return };
         let placeholder = InFlight::Publish { id: None };
         match (std::mem::replace(&mut commands.in_flight, placeholder), answer) {
-            (InFlight::Subscribe { id, filters, recovered, told }, Answer::Subscribe(Ok(grant))) => {
-                if self.granted(slot, now, Waiting { id, recovered, told }, filters, &grant) {
+            (InFlight::Subscribe { id, filters, recover, told }, Answer::Subscribe(Ok(grant))) => {
+                if self.granted(slot, now, Waiting { id, recover, told }, filters, &grant) {
                     return;
                 }
+            }
+            (InFlight::Recover(open), Answer::Recovered(ticket, replay)) if open.ticket == ticket => {
+                self.recovered(slot, now, *open, replay.as_ref());
+            }
+            (InFlight::History { id }, Answer::History(Ok(page))) => {
+                self.reply(slot, now, id, "history", page);
+            }
+            (InFlight::History { id }, Answer::History(Err(denied))) => {
+                self.refuse(slot, now, id, "history", denied);
             }
             (InFlight::Subscribe { id, .. }, Answer::Subscribe(Err(denied))) => {
                 self.refuse(slot, now, id, "subscribe", denied);
             }
             (InFlight::Refresh { id }, Answer::Refreshed(answer)) => self.refreshed(slot, now, id, answer),
-            (InFlight::Publish { id }, Answer::Published(Ok((channel, given)))) => {
-                self.reply(slot, now, id, "publish", Event::Published { channel, id: given, offset: None });
+            (InFlight::Publish { id }, Answer::Published(Ok((channel, given, offset)))) => {
+                self.reply(slot, now, id, "publish", Event::Published { channel, id: given, offset });
             }
             (InFlight::Publish { id }, Answer::Published(Err(denied))) => {
                 self.refuse(slot, now, id, "publish", denied);
@@ -286,7 +321,7 @@ impl Shard {
 
     /// Subscribes; true while another answer is waited for.
     fn granted(&mut self, slot: u32, now: Now, asked: Waiting, filters: FilterLists, grant: &Grant) -> bool {
-        let Waiting { id, recovered, told } = asked;
+        let Waiting { id, recover, told } = asked;
         let commands = self.sessions[slot as usize].commands.as_ref();
         let outdated = commands.is_some_and(|commands| commands.outdated);
         let (policy, granted) = match self.standing(grant) {
@@ -294,7 +329,7 @@ impl Shard {
             Standing::Holds(..) | Standing::Outdated(_) => {
                 // Granted to who it was, or by a rule that decides otherwise by now.
                 let again = Question::Subscribe(grant.channel().as_str().into());
-                self.ask(slot, InFlight::Subscribe { id, filters, recovered, told }, again);
+                self.ask(slot, InFlight::Subscribe { id, filters, recover, told }, again);
                 return true;
             }
             Standing::Undeclared => {
@@ -315,26 +350,14 @@ impl Shard {
             // The API was quicker.
             self.set_filter(slot, at, filter, false);
             self.set_told(slot, at, told);
-            let event = Event::Subscribed { channel: grant.channel().clone(), position: None, recovered };
-            self.reply(slot, now, id, "subscribe", event);
-            return false;
+            let held = self.sessions[slot as usize].subscriptions[at].channel;
+            return self.confirm(slot, now, held, Arrival { id, recover, fresh: false, too_much: false });
         }
         let holding = Holding { granted, auto: false, by_api: false, filter };
         let channel = self.join(slot, grant, &policy, holding);
         let newest = self.sessions[slot as usize].subscriptions.len() - 1;
         self.set_told(slot, newest, told);
-        let generation = self.sessions[slot as usize].generation;
-        let entry = self.channels.get_mut(channel);
-        if entry.ready {
-            let event = Event::Subscribed { channel: grant.channel().clone(), position: None, recovered };
-            self.reply(slot, now, id, "subscribe", event);
-            return false;
-        }
-        entry.waiters.push(Waiter { slot, generation, id, recovered, by_api: false });
-        if let Some(commands) = &mut self.sessions[slot as usize].commands {
-            commands.in_flight = InFlight::Ready(grant.channel().clone());
-        }
-        true
+        self.confirm(slot, now, channel, Arrival { id, recover, fresh: true, too_much: false })
     }
 
     /// The broker carries the channel: whoever waited for that is subscribed.
@@ -342,8 +365,10 @@ impl Shard {
         let Some(known) = self.channels.find(channel.as_str()) else { return };
         let entry = self.channels.get_mut(known);
         entry.ready = true;
-        entry.position = position;
-        for Waiter { slot, generation, id, recovered, by_api } in std::mem::take(&mut entry.waiters) {
+        entry.begins_at(position);
+        for Waiter { slot, generation, id, recover, fresh, too_much, by_api } in
+            std::mem::take(&mut entry.waiters)
+        {
             let connection = ConnectionId { shard: self.settings.index, slot, generation };
             if by_api {
                 self.ready_by_api(now, connection, channel);
@@ -355,9 +380,13 @@ impl Shard {
                     |commands| matches!(&commands.in_flight, InFlight::Ready(name) if name == channel),
                 )
             };
-            if self.open_session(connection) && waits(self) {
-                let event = Event::Subscribed { channel: channel.clone(), position: None, recovered };
-                self.reply(slot, now, id, "subscribe", event);
+            // Answers before this one may have ended connections, the last one of the channel too.
+            if self.open_session(connection)
+                && waits(self)
+                && let Some(known) = self.channels.find(channel.as_str())
+                && self.sessions[slot as usize].subscription(known).is_some()
+                && !self.arrive(slot, now, known, Arrival { id, recover, fresh, too_much })
+            {
                 self.proceed(slot, now);
             }
         }

@@ -13,7 +13,7 @@ use rtgw_model::{
 };
 
 use crate::access::Grant;
-use crate::channels::Waiter;
+use crate::channels::{Channel, Waiter};
 use crate::review::Standing;
 use crate::session::Holding;
 use crate::shard::{Shard, SweepBudget};
@@ -220,9 +220,11 @@ impl Shard {
         let channel = self.join(slot, grant, &policy, holding);
         let entry = self.channels.get_mut(channel);
         if entry.ready {
-            self.say(slot, now, None, subscribed(grant.channel()));
+            let event = subscribed(grant.channel(), entry);
+            self.say(slot, now, None, event);
         } else {
-            let waiter = Waiter { slot, generation, id: None, recovered: None, by_api: true };
+            let (fresh, too_much) = (true, false);
+            let waiter = Waiter { slot, generation, id: None, recover: None, fresh, too_much, by_api: true };
             entry.waiters.push(waiter);
         }
         true
@@ -244,11 +246,13 @@ impl Shard {
             && let Some(known) = self.channels.find(channel.as_str())
             && self.sessions[connection.slot as usize].subscription(known).is_some()
         {
-            self.say(connection.slot, now, None, subscribed(channel));
+            let event = subscribed(channel, self.channels.get(known));
+            self.say(connection.slot, now, None, event);
         }
     }
 }
 
-fn subscribed(channel: &ChannelName) -> Event {
-    Event::Subscribed { channel: channel.clone(), position: None, recovered: None }
+fn subscribed(name: &ChannelName, channel: &Channel) -> Event {
+    let position = channel.stood.filter(|_| channel.policy.history.is_some());
+    Event::Subscribed { channel: name.clone(), position, recovered: None }
 }

@@ -32,6 +32,8 @@ pub struct Counters {
     pub superseded: Vec<u64>,
     /// Gap markers put into outboxes, by `(rule, reason)`.
     pub gaps: BTreeMap<(u16, &'static str), u64>,
+    /// Wishes to recover, by `(rule, "recovered" or why not)`.
+    pub recoveries: BTreeMap<(u16, &'static str), u64>,
     /// Bytes waiting in the outboxes of blocked connections.
     pub outbound_bytes: u64,
     /// Publications waiting to be fanned out.
@@ -98,6 +100,10 @@ impl Counters {
         if let Some(histogram) = self.fan_out.get_mut(usize::from(rule.0)) {
             histogram.observe(&Bounds::INSIDE, took);
         }
+    }
+
+    pub(crate) fn recovery(&mut self, rule: RuleIx, result: &'static str) {
+        *self.recoveries.entry((rule.0, result)).or_default() += 1;
     }
 
     pub(crate) fn gap(&mut self, rule: RuleIx, reason: &'static str) {

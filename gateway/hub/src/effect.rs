@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use rtgw_model::{
-    ChannelName, CommandId, CommandName, ConnectionId, ConnectionKey, EndpointIx, Principal, RuleIx, Token,
+    ChannelName, CommandId, CommandName, ConnectionId, ConnectionKey, EndpointIx, Position, Principal,
+    Recover, RuleIx, Token,
 };
 
 /// A wish of the shard, drained after each turn in order.
@@ -60,6 +61,29 @@ pub struct Ask {
 pub enum Question {
     /// May it hear this channel (unchecked name)?
     Subscribe(Box<str>),
+    /// What was published on the channel behind a place, and where does it stand? Asked once the channel is carried; answered by
+    /// [`crate::Answer::Recovered`] with the ticket.
+    Recover {
+        /// The channel.
+        channel: ChannelName,
+        /// From where; absent: only where it stands is asked.
+        recover: Option<Recover>,
+        /// What this shard has been given at least: the answer must go so far.
+        walked: Option<Position>,
+        /// Repeated in the answer.
+        ticket: u32,
+    },
+    /// A page of what was published on a channel (unchecked name).
+    History {
+        /// The channel.
+        channel: Box<str>,
+        /// Most publications.
+        limit: u32,
+        /// Behind this offset, or with `reverse` before it.
+        since: Option<u64>,
+        /// From the newest to the oldest.
+        reverse: bool,
+    },
     /// Is this token good for this connection? And if so, which of these channels may its bearer hear?
     Refresh {
         /// Unchecked.

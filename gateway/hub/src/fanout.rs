@@ -9,7 +9,8 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use rtgw_model::{
-    Announced, ConnectionId, Event, GapReason, Message, Micros, Now, Outgoing, RuleIx, Timestamp, Variant,
+    Announced, ConnectionId, EndpointIx, Event, GapReason, Message, Micros, Now, Outgoing, RuleIx, Timestamp,
+    Variant,
 };
 use smallvec::SmallVec;
 
@@ -114,8 +115,9 @@ impl Shard {
         let mut shaped = false;
         for (at, name) in outgoing.publication().channels.iter().enumerate() {
             let Some(channel) = self.channels.find(name.as_str()) else { continue };
-            let entry = self.channels.get(channel);
+            let entry = self.channels.get_mut(channel);
             if entry.present() > 0 {
+                entry.arrives(outgoing.publication().position(at));
                 shaped |= entry.shaped;
                 known.push((channel, at as u16));
             }
@@ -269,6 +271,18 @@ impl Shard {
     fn walk(&mut self, now: Now, fanout: &mut Fanout, left: &mut Left) -> bool {
         while let Some(&(channel, shown)) = fanout.channels.get(fanout.channel) {
             let entry = self.channels.get_mut(channel);
+            if fanout.end.is_none() {
+                // Whoever comes from now on is not reached by this walk.
+                match &fanout.content {
+                    Content::Publications(publications) => {
+                        let place =
+                            |outgoing: &Arc<Outgoing>| outgoing.publication().position(usize::from(shown));
+                        entry.stood = publications.last().and_then(place).or(entry.stood);
+                    }
+                    Content::Gap(..) => entry.stood = None,
+                    Content::Arrival(_) => {}
+                }
+            }
             let end = *fanout.end.get_or_insert(entry.members.len());
             entry.walked = true;
             self.fanouts.frames.clear();
@@ -283,6 +297,7 @@ impl Shard {
             for slot in std::mem::take(&mut self.fanouts.overflowed) {
                 self.too_slow(slot, now);
             }
+            self.relieve_overfull(now);
             if fanout.place < end {
                 return false;
             }
@@ -304,6 +319,10 @@ impl Shard {
         let publications = match &fanout.content {
             Content::Publications(publications) => publications,
             Content::Gap(reason, at) => {
+                if member.flags & Member::RECOVERS != 0 && self.keeps_gap_back(member.slot, channel, *reason)
+                {
+                    return;
+                }
                 self.counters.gap(rule, reason.as_str());
                 let frame = self.gap_frame(channel, member.variant, *reason, *at);
                 self.deliver(member.slot, frame, left);
@@ -313,7 +332,7 @@ impl Shard {
                 return self.reach_told(announced, rule, member, left);
             }
         };
-        let filter = member.filtered.then(|| session.subscription(channel)).flatten();
+        let filter = (member.flags & Member::FILTERED != 0).then(|| session.subscription(channel)).flatten();
         let variants = self.encoder.variants();
         for (at, outgoing) in publications.iter().enumerate() {
             let session = &mut self.sessions[member.slot as usize];
@@ -335,6 +354,10 @@ impl Shard {
             if fanout.stamp != 0 && self.was_reached(fanout, member.slot) {
                 continue;
             }
+            if member.flags & Member::RECOVERS != 0 && self.keeps_back(member.slot, channel, outgoing, shown)
+            {
+                continue;
+            }
             let cell = at * variants + usize::from(member.variant.0);
             let frame = match self.fanouts.frames.get(cell).copied().flatten() {
                 Some(frame) => frame,
@@ -347,10 +370,16 @@ impl Shard {
                 self.counters.drop(rule, slow::REASON, 1);
                 continue;
             }
-            let tally = usize::from(endpoint.0) * self.settings.rules + usize::from(rule.0);
-            if let Some(count) = self.counters.deliveries.get_mut(tally) {
-                *count += 1;
-            }
+            self.delivered(endpoint, rule);
+        }
+    }
+
+    /// Counts a publication that an outbox took.
+    #[inline]
+    pub(crate) fn delivered(&mut self, endpoint: EndpointIx, rule: RuleIx) {
+        let tally = usize::from(endpoint.0) * self.settings.rules + usize::from(rule.0);
+        if let Some(count) = self.counters.deliveries.get_mut(tally) {
+            *count += 1;
         }
     }
 
@@ -422,7 +451,7 @@ impl Shard {
     fn reach_told(&mut self, announced: &Announced, rule: RuleIx, member: Member, left: &mut Left) {
         // A look costs, too: most members may not have asked.
         left.deliveries = left.deliveries.saturating_sub(1);
-        if !member.told {
+        if member.flags & Member::TOLD == 0 {
             return;
         }
         if announced.is_gap() {

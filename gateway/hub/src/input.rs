@@ -67,12 +67,43 @@ pub enum Answer {
     Refreshed(Result<(Arc<Principal>, Review), Denied>),
     /// To `Reauthorize`: whom was asked about, and what it may hear.
     Reauthorized(Arc<Principal>, Review),
-    /// To `Publish`: the channel it went to and its id.
-    Published(Result<(ChannelName, Option<PublicationId>), Denied>),
+    /// To `Recover`, with its ticket; `None` where the past cannot be read.
+    Recovered(u32, Option<Replay>),
+    /// To `History`: the page.
+    History(Result<Event, Denied>),
+    /// To `Publish`: the channel it went to, its id and its offset there.
+    Published(Result<(ChannelName, Option<PublicationId>, Option<u64>), Denied>),
     /// To `Presence`: the channel and who hears it.
     Presence(Result<(ChannelName, Members), Denied>),
     /// To `Command`: what is said.
     Command(Result<Event, Denied>),
+}
+
+/// The past of a channel. Its publications are shared by everybody who asks, encoded frames included.
+#[derive(Clone, Debug)]
+pub struct Replay {
+    /// Publications in their order; those before [`Replay::skip`] are not asked for.
+    pub base: Arc<[Arc<Outgoing>]>,
+    /// How many of them are not asked for.
+    pub skip: usize,
+    /// Those that follow.
+    pub more: Box<[Arc<Outgoing>]>,
+    /// Where the past ends: the last publication, or where the channel stood.
+    pub top: Position,
+    /// It is all that was asked for: everything behind the place, or every current value.
+    pub reaches: bool,
+}
+
+impl Replay {
+    /// Its publications.
+    pub fn publications(&self) -> impl Iterator<Item = &Arc<Outgoing>> {
+        self.base.iter().skip(self.skip).chain(self.more.iter())
+    }
+
+    /// Whether it goes as far as `walked`.
+    pub(crate) fn follows(&self, walked: Option<Position>) -> bool {
+        walked.is_none_or(|walked| walked.epoch == self.top.epoch && walked.offset <= self.top.offset)
+    }
 }
 
 /// Whom a gap concerns.

@@ -2,6 +2,7 @@
 
 use rtgw_model::{ChannelPolicy, CommandId, ConnectionKey, Denied, ErrorCode, Presence};
 
+use crate::channels::Member;
 use crate::session::InFlight;
 use crate::shard::Shard;
 use crate::{Effect, Present, Question};
@@ -40,7 +41,7 @@ impl Shard {
     /// Whether the subscription at this index of the session is told who comes and goes.
     pub(crate) fn set_told(&mut self, slot: u32, at: usize, told: bool) {
         let held = &self.sessions[slot as usize].subscriptions[at];
-        self.channels.get_mut(held.channel).members[held.place as usize].told = told;
+        self.channels.get_mut(held.channel).members[held.place as usize].set(Member::TOLD, told);
     }
 
     pub(crate) fn ask_presence(

@@ -229,25 +229,31 @@ impl Shard {
         let generation = session.generation;
         let Some(channel) = self.channels.find(name.as_str()) else { return };
         let Some(at) = session.subscription(channel) else { return };
-        let waits = matches!(
-            session.commands.as_ref().map(|commands| &commands.in_flight),
-            Some(InFlight::Ready(waiting)) if waiting == name
-        );
         let mut asked = None;
+        let waits = match session.commands.as_ref().map(|commands| &commands.in_flight) {
+            Some(InFlight::Ready(waiting)) => waiting == name,
+            Some(InFlight::Recover(open)) if open.channel == *name => {
+                asked = Some((open.arrival.id.clone(), open.arrival.fresh));
+                true
+            }
+            _ => false,
+        };
         self.channels.get_mut(channel).waiters.retain_mut(|waiter| {
             let own = waiter.slot == slot && waiter.generation == generation;
             if own && !waiter.by_api {
-                asked = Some(waiter.id.take());
+                asked = Some((waiter.id.take(), waiter.fresh));
             }
             !own
         });
         self.leave(slot, at);
-        if let Some(id) = asked.filter(|_| waits) {
+        let asked = asked.filter(|_| waits);
+        if asked.as_ref().is_none_or(|(_, fresh)| !fresh) {
+            self.say(slot, now, None, Event::Unsubscribed { channel: name.clone(), reason: Some(reason) });
+        }
+        if let Some((id, _)) = asked.filter(|_| self.session_is_open(slot)) {
             let denied = Denied::new(ErrorCode::Forbidden, "the permission was taken away meanwhile");
             self.refuse(slot, now, id, "subscribe", denied);
             self.proceed(slot, now);
-        } else {
-            self.say(slot, now, None, Event::Unsubscribed { channel: name.clone(), reason: Some(reason) });
         }
     }
 

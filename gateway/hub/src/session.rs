@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use rtgw_model::{
     Admission, ChannelName, CommandId, CommandName, ConnectionKey, EndpointIx, FilterLists, Heartbeat,
-    InboundRate, Millis, Now, OutboxLimits, Principal, Rejection, Request, Variant,
+    InboundRate, Millis, Now, OutboxLimits, Principal, Recover, Rejection, Request, Variant,
 };
 use slab::Slab;
 
@@ -15,6 +15,7 @@ use crate::channels::ChannelIx;
 use crate::expiry::Ends;
 use crate::filter::Filter;
 use crate::rate::Bucket;
+use crate::recovery::Recovering;
 
 /// Decoded commands that may wait behind a question before the socket is not read any more.
 pub(crate) const WAITING_COMMANDS: usize = 32;
@@ -93,9 +94,13 @@ pub(crate) struct Holding {
 #[derive(Debug)]
 pub(crate) enum InFlight {
     /// May it subscribe? With the lists to filter by.
-    Subscribe { id: Option<CommandId>, filters: FilterLists, recovered: Option<bool>, told: bool },
+    Subscribe { id: Option<CommandId>, filters: FilterLists, recover: Option<Recover>, told: bool },
     /// It may; the broker does not carry the channel yet.
     Ready(ChannelName),
+    /// It is; where does it stand, and what has it missed?
+    Recover(Box<Recovering>),
+    /// What was published on a channel?
+    History { id: Option<CommandId> },
     /// May it go on under another token?
     Refresh { id: Option<CommandId> },
     /// May it publish, and under which id?

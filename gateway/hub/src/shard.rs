@@ -16,6 +16,7 @@ use crate::counters::Counters;
 use crate::fanout::Fanouts;
 use crate::frame::Frame;
 use crate::outbox::{Outboxes, Pushed};
+use crate::recovery::Recoveries;
 use crate::review::{Reviews, Standing};
 use crate::session::{Holding, Profile, Session, Subscription, WAITING_COMMANDS, replace};
 use crate::shaping::Shapers;
@@ -82,6 +83,7 @@ pub struct Shard {
     pub(crate) evict_from: usize,
     /// When the process last went on after it had stood still.
     pub(crate) woke: Option<Millis>,
+    pub(crate) recoveries: Recoveries,
     pub(crate) reviews: Reviews,
     pub(crate) controls: Controls,
 }
@@ -107,6 +109,7 @@ impl Shard {
             random: fastrand::Rng::with_seed(settings.seed),
             evict_from: 0,
             woke: None,
+            recoveries: Recoveries::default(),
             reviews: Reviews::default(),
             controls: Controls::default(),
         }
@@ -395,7 +398,7 @@ impl Shard {
     ) -> ChannelIx {
         let Holding { granted, auto, by_api, filter } = holding;
         let variant = self.profile(slot).variant;
-        let member = Member { slot, variant, filtered: filter.is_some(), told: false };
+        let member = Member { slot, variant, flags: u8::from(filter.is_some()) * Member::FILTERED };
         let (as_of, early) = (granted.max(self.revision()), granted > self.revision());
         let (channel, place, first) = self.channels.join(grant.channel(), (policy, as_of), early, member);
         let rule = self.channels.get(channel).policy.rule;
@@ -428,6 +431,9 @@ impl Shard {
             let channel = self.channels.get(held.channel);
             (channel.name.clone(), channel.policy.rule, channel.shaped)
         };
+        if self.channels.get(held.channel).members[held.place as usize].flags & Member::RECOVERS != 0 {
+            self.recoveries.forget(slot, held.channel);
+        }
         let sessions = &mut self.sessions;
         let last = self.channels.leave(held.channel, held.place, &mut |slot, channel, place| {
             replace(sessions, slot, channel, place);

@@ -110,7 +110,7 @@ impl Rig {
     fn subscribe(&mut self) {
         let channel = "a".into();
         let intent =
-            Intent::Subscribe { channel, filters: Default::default(), recover: false, presence: false };
+            Intent::Subscribe { channel, filters: Default::default(), recover: None, presence: false };
         self.shard.handle(NOW, Input::Received(self.client, Ok(Request { id: Some("1".into()), intent })));
     }
 

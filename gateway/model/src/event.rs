@@ -3,7 +3,8 @@
 use bytes::Bytes;
 
 use crate::{
-    ChannelName, CommandId, Denied, FilterLists, Member, Members, Position, PublicationId, Timestamp,
+    ChannelName, CommandId, Denied, FilterLists, Member, Members, Position, Publication, PublicationId,
+    Timestamp,
 };
 
 /// One message of the server with what every message may carry.
@@ -26,7 +27,7 @@ pub enum Event {
     Subscribed {
         /// The channel.
         channel: ChannelName,
-        /// Where its history stands, if it has one.
+        /// Behind which place of its history publications follow, if it has one: all that was missed where it is recovered.
         position: Option<Position>,
         /// Whether all that was missed follows; present exactly when the client asked to recover.
         recovered: Option<bool>,
@@ -52,6 +53,17 @@ pub enum Event {
         id: Option<PublicationId>,
         /// Offset where the channel has history.
         offset: Option<u64>,
+    },
+    /// A page of what was published on a channel.
+    History {
+        /// The channel.
+        channel: ChannelName,
+        /// In the order asked for, each with this channel first and its position.
+        publications: Vec<Publication>,
+        /// Where the channel stood.
+        position: Position,
+        /// `since` of the next page; absent where there is none.
+        next: Option<u64>,
     },
     /// Answer to a command of the manifest, dressed as a publication.
     Reply {

@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 
-use crate::{CommandName, ConnectionKey, Denied, FilterLists, Token};
+use crate::{CommandName, ConnectionKey, Denied, FilterLists, Position, Token};
 
 /// The client's own id of a command: the raw JSON of the member `id` (a string or number of at most 128 bytes),
 /// echoed as it came.
@@ -36,7 +36,7 @@ pub enum Intent {
         /// What to hear of it.
         filters: FilterLists,
         /// The client asks for what it missed; it must be told whether it got that.
-        recover: bool,
+        recover: Option<Recover>,
         /// Be told who comes and goes.
         presence: bool,
     },
@@ -48,6 +48,17 @@ pub enum Intent {
         limit: u32,
         /// Only members behind this one: where the page before ended.
         after: Option<ConnectionKey>,
+    },
+    /// What was published on a channel, a page of it.
+    History {
+        /// Unchecked name.
+        channel: Box<str>,
+        /// Most publications; 0 asks only where the channel stands.
+        limit: u32,
+        /// Behind this offset, or with `reverse` before it; absent: from the end that the order begins with.
+        since: Option<u64>,
+        /// From the newest to the oldest.
+        reverse: bool,
     },
     /// `subscribe` without a channel: add to the lists that narrow the auto-subscribed channels.
     Narrow(FilterLists),
@@ -91,6 +102,13 @@ pub enum Intent {
     },
 }
 
+/// A wish to be given what was missed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Recover {
+    /// What the client has of the channel. Absent: nothing that it knows of, so only current values can be recovered.
+    pub since: Option<Position>,
+}
+
 impl Intent {
     /// The command's name as metrics label it.
     pub fn name(&self) -> &'static str {
@@ -99,6 +117,7 @@ impl Intent {
             Self::Unsubscribe { .. } | Self::Widen(_) => "unsubscribe",
             Self::Presence { .. } => "presence",
             Self::Ping => "ping",
+            Self::History { .. } => "history",
             Self::Publish { .. } => "publish",
             Self::Command { name, .. } => name.as_str(),
             Self::Refresh(_) => "refresh",

@@ -38,7 +38,7 @@ pub use event::{Event, GapReason, Message, UnsubscribeReason};
 pub use expiry::Expiry;
 pub use filter::{FILTER_LISTS, FILTER_VALUE_BYTES, FILTER_VALUES, FilterLists, ListName};
 pub use histogram::{Bounds, CLASSES, Histogram};
-pub use intent::{CommandId, Intent, Rejection, Request};
+pub use intent::{CommandId, Intent, Recover, Rejection, Request};
 pub use outgoing::Outgoing;
 pub use policy::{
     ChannelPolicy, DeliveryPolicy, EndpointIx, HistoryMode, HistoryPolicy, Priority, RuleIx, SlowConsumer,

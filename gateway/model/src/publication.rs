@@ -43,6 +43,17 @@ impl Position {
     pub fn is_followed_by(self, next: Self) -> bool {
         self.epoch == next.epoch && self.offset + 1 == next.offset
     }
+
+    /// The epoch as clients are told it: 16 hexadecimal digits, because 64 bits do not fit the numbers of JavaScript.
+    pub fn epoch_text(self) -> String {
+        format!("{:016x}", self.epoch)
+    }
+
+    /// Reads an epoch as [`Position::epoch_text`] writes it; `None` for anything else.
+    pub fn parse_epoch(text: &str) -> Option<u64> {
+        let digits = text.len() == 16 && text.bytes().all(|byte| byte.is_ascii_hexdigit());
+        digits.then(|| u64::from_str_radix(text, 16).ok()).flatten()
+    }
 }
 
 /// Where a publication stands in the history of each of its channels, in their order; `None` for a channel that keeps none. Empty where

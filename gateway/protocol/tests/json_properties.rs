@@ -3,8 +3,8 @@
 
 use proptest::prelude::*;
 use rtgw_model::{
-    ChannelName, CommandNames, Encoder, FILTER_LISTS, FILTER_VALUE_BYTES, FILTER_VALUES, FilterLists, Intent,
-    Publication, PublicationId, Timestamp,
+    CHANNEL_BYTES, ChannelName, CommandNames, Encoder, FILTER_LISTS, FILTER_VALUE_BYTES, FILTER_VALUES,
+    FilterLists, Intent, Position, Publication, PublicationId, Timestamp,
 };
 use rtgw_protocol::json::{self, Envelope};
 use rtgw_protocol::websocket::frame::{OpCode, encode, header_len};
@@ -40,6 +40,11 @@ fn name() -> impl Strategy<Value = String> {
         "channel",
         "filters",
         "recover",
+        "offset",
+        "epoch",
+        "limit",
+        "since",
+        "reverse",
         "presence",
         "ephemeral",
         "idempotencyKey",
@@ -85,7 +90,15 @@ fn check(text: &str) -> Result<(), TestCaseError> {
                 prop_assert!(id.len() <= json::ID_BYTES && text.contains(&**id));
             }
             match request.intent {
-                Intent::Subscribe { filters, .. } => prop_assert!(bounded(&filters)),
+                Intent::Subscribe { filters, recover, .. } => {
+                    prop_assert!(bounded(&filters));
+                    if let Some(position) = recover.and_then(|recover| recover.since) {
+                        prop_assert!(text.to_ascii_lowercase().contains(&position.epoch_text()));
+                    }
+                }
+                Intent::History { channel, limit, .. } => {
+                    prop_assert!(channel.len() <= CHANNEL_BYTES && limit <= json::MOST_HISTORY);
+                }
                 Intent::Narrow(lists) | Intent::Widen(lists) => prop_assert!(bounded(&lists)),
                 Intent::Publish { data, .. } => {
                     let data = std::str::from_utf8(&data).unwrap();
@@ -112,8 +125,9 @@ fn check(text: &str) -> Result<(), TestCaseError> {
 
 fn any_publication() -> impl Strategy<Value = Publication> {
     let id = any::<Option<(u64, u64)>>();
-    (any::<String>(), any_json(), any::<i64>(), id, any::<Option<String>>()).prop_map(
-        |(event, data, at, id, priority)| Publication {
+    let position = any::<Option<(u64, u64)>>();
+    (any::<String>(), any_json(), any::<i64>(), id, any::<Option<String>>(), position).prop_map(
+        |(event, data, at, id, priority, position)| Publication {
             channels: [ChannelName::parse("room:1").unwrap(), ChannelName::parse("all").unwrap()]
                 .into_iter()
                 .collect(),
@@ -123,7 +137,7 @@ fn any_publication() -> impl Strategy<Value = Publication> {
             tags: Default::default(),
             id: id.map(|(epoch, sequence)| PublicationId { epoch, sequence }),
             priority: priority.map(Into::into),
-            positions: Default::default(),
+            positions: position.map(|(offset, epoch)| Some(Position { offset, epoch })).into_iter().collect(),
             except: None,
         },
     )
@@ -177,6 +191,15 @@ proptest! {
         }
         prop_assert_eq!(raw.contains_key("channel"), metadata);
         prop_assert_eq!(raw.contains_key("id"), metadata && publication.id.is_some());
+        prop_assert_eq!(raw.contains_key("offset"), metadata && publication.position(0).is_some());
+        if let Some(position) = publication.position(0).filter(|_| metadata) {
+            // A client that says what it was told is understood.
+            let told = format!(r#"{{"offset":{},"epoch":{}}}"#, raw["offset"].get(), raw["epoch"].get());
+            let recover = format!(r#"{{"type":"subscribe","data":{{"channel":"c","recover":{told}}}}}"#);
+            let request = json::decode(&recover, &CommandNames::default()).unwrap();
+            let Intent::Subscribe { recover, .. } = request.intent else { panic!("{recover}") };
+            prop_assert_eq!(recover.unwrap().since, Some(position));
+        }
     }
 
     #[test]

@@ -3,8 +3,8 @@
 
 use rtgw_model::{
     ChannelName, CloseCode, CommandName, CommandNames, ConnectionKey, Denied, Encoder, ErrorCode, Event,
-    FilterLists, GapReason, Intent, Member, Members, Message, Position, Publication, PublicationId, Retry,
-    Timestamp, Token, UnsubscribeReason,
+    FilterLists, GapReason, Intent, Member, Members, Message, Position, Publication, PublicationId, Recover,
+    Retry, Timestamp, Token, UnsubscribeReason,
 };
 use rtgw_protocol::json::{self, Envelope};
 use rtgw_protocol::wires::{Protocol, VariantSpec, Wires};
@@ -82,8 +82,8 @@ enum Means {
         channel: Box<str>,
         #[serde(default)]
         filters: Map<String, Value>,
-        #[serde(default)]
-        recover: bool,
+        /// `[]`, or offset and epoch.
+        recover: Option<Vec<u64>>,
         #[serde(default)]
         presence: bool,
     },
@@ -91,6 +91,13 @@ enum Means {
         channel: Box<str>,
         limit: u32,
         after: Option<String>,
+    },
+    History {
+        channel: Box<str>,
+        limit: u32,
+        since: Option<u64>,
+        #[serde(default)]
+        reverse: bool,
     },
     Unsubscribe {
         channel: Box<str>,
@@ -118,11 +125,19 @@ impl From<Means> for Intent {
         match means {
             Means::Ping => Intent::Ping,
             Means::Subscribe { channel, filters, recover, presence } => {
+                let since = |place: &[u64]| match *place {
+                    [offset, epoch] => Some(Position { offset, epoch }),
+                    _ => None,
+                };
+                let recover = recover.map(|place| Recover { since: since(&place) });
                 Intent::Subscribe { channel, filters: lists(filters), recover, presence }
             }
             Means::Presence { channel, limit, after } => {
                 let after = after.map(|key| ConnectionKey(u128::from_str_radix(&key, 16).unwrap()));
                 Intent::Presence { channel, limit, after }
+            }
+            Means::History { channel, limit, since, reverse } => {
+                Intent::History { channel, limit, since, reverse }
             }
             Means::Unsubscribe { channel } => Intent::Unsubscribe { channel },
             Means::Narrow(map) => Intent::Narrow(lists(map)),
@@ -187,6 +202,13 @@ struct Published {
     data: String,
     id: Option<[u64; 2]>,
     priority: Option<Box<str>>,
+    /// Offset and epoch in each channel, in their order.
+    #[serde(default)]
+    positions: Vec<Option<[u64; 2]>>,
+}
+
+fn position([offset, epoch]: [u64; 2]) -> Position {
+    Position { offset, epoch }
 }
 
 impl From<Published> for Publication {
@@ -199,7 +221,7 @@ impl From<Published> for Publication {
             tags: Default::default(),
             id: published.id.map(id),
             priority: published.priority,
-            positions: Default::default(),
+            positions: published.positions.into_iter().map(|place| place.map(position)).collect(),
             except: None,
         }
     }
@@ -251,6 +273,7 @@ enum Said {
     Unsubscribed { channel: String, reason: Option<String> },
     Pong,
     Published { channel: String, id: Option<[u64; 2]>, offset: Option<u64> },
+    History { channel: String, publications: Vec<Published>, position: [u64; 2], next: Option<u64> },
     Reply { event: Box<str>, data: String, at: Option<i64>, priority: Option<Box<str>> },
     Acknowledged(String),
     Error { code: String, message: String },
@@ -283,11 +306,9 @@ impl From<Who> for Member {
 fn event(said: Said, envelope: Envelope, at: Timestamp) -> Option<Event> {
     let channel = |name: String| ChannelName::parse(&name).unwrap();
     Some(match said {
-        Said::Subscribed { channel: name, position, recovered } => Event::Subscribed {
-            channel: channel(name),
-            position: position.map(|[offset, epoch]| Position { offset, epoch }),
-            recovered,
-        },
+        Said::Subscribed { channel: name, position: place, recovered } => {
+            Event::Subscribed { channel: channel(name), position: place.map(position), recovered }
+        }
         Said::Narrowed(map) => Event::Narrowed(lists(map)),
         Said::Widened(map) => Event::Widened(lists(map)),
         Said::Unsubscribed { channel: name, reason } => Event::Unsubscribed {
@@ -301,6 +322,12 @@ fn event(said: Said, envelope: Envelope, at: Timestamp) -> Option<Event> {
         Said::Published { channel: name, id: published, offset } => {
             Event::Published { channel: channel(name), id: published.map(id), offset }
         }
+        Said::History { channel: name, publications, position: place, next } => Event::History {
+            channel: channel(name),
+            publications: publications.into_iter().map(Into::into).collect(),
+            position: position(place),
+            next,
+        },
         Said::Reply { event, data, at, priority } => {
             Event::Reply { event, data: data.into(), at: at.map(Timestamp), priority }
         }

@@ -6,6 +6,7 @@ use rtgw_hub::Grant;
 use rtgw_model::{ChannelName, ConnectionId, Denied, ErrorCode, PublicationId};
 use tokio::sync::Semaphore;
 
+use crate::broker::Appended;
 use crate::intake::Origin;
 use crate::publishing::{Draft, Problem, Publisher};
 use crate::transport::Clock;
@@ -15,8 +16,8 @@ pub(crate) const PUBLISHING: usize = 1024;
 /// How long the broker may take before the client is told that nothing is known.
 const PUBLISH_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Where a client's publication went, with its id.
-pub type Published = Result<(ChannelName, Option<PublicationId>), Denied>;
+/// Where a client's publication went, with its id, and its offset where the channel keeps history.
+pub type Published = Result<(ChannelName, Option<PublicationId>, Option<u64>), Denied>;
 
 /// The way of clients to the broker.
 pub struct ClientPublisher {
@@ -54,9 +55,13 @@ impl ClientPublisher {
             Some(sender) => checked.except(sender),
             None => checked,
         };
-        let published = self.publisher.publish(Origin::Client, checked);
+        let published = self.publisher.publish_once(Origin::Client, checked);
         match tokio::time::timeout(PUBLISH_TIMEOUT, published).await {
-            Ok(Ok(id)) => Ok((grant.channel().clone(), Some(id))),
+            Ok(Ok(Appended { id, positions, .. })) => {
+                // One channel, one place.
+                let offset = positions.first().copied().flatten().map(|position| position.offset);
+                Ok((grant.channel().clone(), Some(id), offset))
+            }
             Ok(Err(error)) => Err(Denied::new(ErrorCode::NotAvailable, error.to_string())),
             Err(_) => Err(Denied::new(
                 ErrorCode::Timeout,

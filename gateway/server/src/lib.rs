@@ -27,6 +27,7 @@ pub mod presence;
 pub mod publishing;
 pub mod questions;
 pub mod readiness;
+pub mod recovery;
 pub mod redis_link;
 pub mod refusal;
 pub mod reload;

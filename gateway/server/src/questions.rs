@@ -11,7 +11,7 @@ use arc_swap::ArcSwap;
 use bytes::Bytes;
 use rtgw_hub::access::{self, Action, Asker, Review};
 use rtgw_hub::{Answer, Ask, Grant, Input, Question};
-use rtgw_model::{ChannelName, ConnectionId, Denied, ErrorCode, Principal, Token};
+use rtgw_model::{ChannelName, ConnectionId, Denied, ErrorCode, Event, Principal, Token};
 use tokio::runtime::Handle;
 
 use crate::auth::Admitter;
@@ -19,12 +19,15 @@ use crate::client_publishing::{ClientPublisher, Published};
 use crate::commands::{Commands, Sent};
 use crate::control;
 use crate::intake::Room;
-use crate::presence::{Asked, Roster};
+use crate::presence::{self, Roster};
 use crate::publishing::{Draft, Idempotency};
+use crate::recovery::{Asked, Pages, Read, Recoveries, Wanted};
 use crate::refusal::Refusal;
 use crate::rulebook::Rulebook;
 use crate::transport::{Inbox, ShardInput};
 
+/// About so many bytes are in a page of a history, so that it fits the queue of a connection.
+const PAGE_BYTES: usize = 96 * 1024;
 /// How long a refreshed token may take to be judged where others have to be asked.
 const REFRESH_TIMEOUT: Duration = Duration::from_secs(5);
 
@@ -39,9 +42,20 @@ struct Parts {
     rules: Arc<Rulebook>,
     admitter: Arc<ArcSwap<Admitter>>,
     commands: Arc<ArcSwap<Commands>>,
-    publisher: Arc<ClientPublisher>,
+    broker: ToBroker,
     room: Arc<Room>,
     inboxes: Vec<Arc<dyn Inbox>>,
+}
+
+/// The ways of clients to the broker.
+#[derive(Clone)]
+pub struct ToBroker {
+    /// For what they say.
+    pub publisher: Arc<ClientPublisher>,
+    /// For what they missed.
+    pub recoveries: Arc<Recoveries>,
+    /// For what they want to read.
+    pub pages: Arc<Pages>,
 }
 
 impl Questions {
@@ -52,11 +66,11 @@ impl Questions {
         rules: Arc<Rulebook>,
         admitter: Arc<ArcSwap<Admitter>>,
         commands: Arc<ArcSwap<Commands>>,
-        publisher: Arc<ClientPublisher>,
+        broker: ToBroker,
         room: Arc<Room>,
         inboxes: Vec<Arc<dyn Inbox>>,
     ) -> Self {
-        let parts = Parts { rules, admitter, commands, publisher, room, inboxes };
+        let parts = Parts { rules, admitter, commands, broker, room, inboxes };
         Self { runtime, parts: Arc::new(parts), roster: None }
     }
 
@@ -74,7 +88,7 @@ impl Questions {
 }
 
 /// What a client wants published.
-struct Wanted {
+struct Wish {
     channel: Box<str>,
     event: Box<str>,
     data: Bytes,
@@ -91,6 +105,19 @@ impl Parts {
             Question::Subscribe(channel) => {
                 let mut reply = Reply::new(inbox, connection, Answer::Subscribe(Err(fault())));
                 reply.answer = Some(Answer::Subscribe(self.subscribe(&channel, &asker)));
+            }
+            Question::Recover { channel, recover, walked, ticket } => {
+                let mut reply = Reply::new(inbox, connection, Answer::Recovered(ticket, None));
+                if let Some(policy) = self.rules.history_of(&channel) {
+                    let asked = Asked { recover, walked };
+                    let replay = self.broker.recoveries.recover(&channel, &policy, asked).await;
+                    reply.answer = Some(Answer::Recovered(ticket, replay));
+                }
+            }
+            Question::History { channel, limit, since, reverse } => {
+                let mut reply = Reply::new(inbox, connection, Answer::History(Err(fault())));
+                let wanted = Wanted { limit, since, reverse, bytes: PAGE_BYTES };
+                reply.answer = Some(Answer::History(self.history(&channel, wanted, &asker).await));
             }
             Question::Reauthorize(channels) => {
                 // A rule that fails denies, and so does one that cannot be asked.
@@ -112,13 +139,13 @@ impl Parts {
             }
             Question::Publish { channel, event, data, ephemeral, idempotency_key: key } => {
                 let mut reply = Reply::new(inbox, connection, Answer::Published(Err(fault())));
-                let wanted = Wanted { channel, event, data, ephemeral, key };
+                let wanted = Wish { channel, event, data, ephemeral, key };
                 reply.answer = Some(Answer::Published(self.publish(connection, wanted, &asker).await));
             }
             Question::Presence { channel, limit, after, by_api } => {
                 let mut reply = Reply::new(inbox, connection, Answer::Presence(Err(fault())));
                 if let Some(roster) = roster {
-                    let asked = Asked { channel, limit, after, by_api };
+                    let asked = presence::Asked { channel, limit, after, by_api };
                     reply.answer = Some(Answer::Presence(roster.ask(asked, &asker).await));
                 }
             }
@@ -139,6 +166,14 @@ impl Parts {
         Err(Denied::new(ErrorCode::NotAvailable, message))
     }
 
+    /// A page of what was published; for who may hear it.
+    async fn history(&self, channel: &str, wanted: Wanted, asker: &Asker<'_>) -> Result<Event, Denied> {
+        let grant = access::ask(&*self.rules.load(), Action::Subscribe, channel, asker)?;
+        let channel = grant.channel().clone();
+        let Read { publications, top: position, next } = self.broker.pages.read(&channel, wanted).await?;
+        Ok(Event::History { channel, publications, position, next })
+    }
+
     /// Judges a token by the endpoint's own rules, and what its bearer may hear by the channels'.
     async fn refresh(
         &self,
@@ -156,12 +191,12 @@ impl Parts {
         Ok((principal, review))
     }
 
-    async fn publish(&self, sender: ConnectionId, wanted: Wanted, asker: &Asker<'_>) -> Published {
+    async fn publish(&self, sender: ConnectionId, wanted: Wish, asker: &Asker<'_>) -> Published {
         let grant = access::ask(&*self.rules.load(), Action::Publish, &wanted.channel, asker)?;
         let idempotency = wanted.key.map(|key| Idempotency { owner: owner(asker), key: key.into() });
         let (event, data) = (wanted.event.into(), wanted.data);
         let draft = Draft { event, data, idempotency, ..Draft::default() };
-        self.publisher.publish(&grant, draft, wanted.ephemeral.then_some(sender)).await
+        self.broker.publisher.publish(&grant, draft, wanted.ephemeral.then_some(sender)).await
     }
 }
 

@@ -90,6 +90,11 @@ impl Asked {
         let rules = Rulebook::new(&config);
         let admitter = Arc::new(ArcSwap::from_pointee(Admitter::new(&config, rules.load())));
         let find = Arc::clone(&rules);
+        let intake = Arc::new(Intake::new(Vec::new(), 1, Clock::start(), Arc::new(Counts::new(0))).unwrap());
+        let dresser = Arc::clone(&intake);
+        let dress = Box::new(move |publication| dresser.dress(publication));
+        let recoveries = Recoveries::new(Arc::clone(&broker), Arc::clone(intake.tails()), dress);
+        let pages = Arc::new(Pages::new(Arc::clone(&broker)));
         let publisher =
             Publisher::new(broker, Arc::new(move |name| find.rule_of(name)), Arc::new(Counts::new(0)));
         let (send, answers) = mpsc::unbounded_channel();
@@ -99,11 +104,11 @@ impl Asked {
         let publisher = Arc::new(ClientPublisher::new(publisher, clock));
         let commands =
             Commands::new(&config, Arc::clone(&rules), Arc::clone(&publisher), None, Outbound::new(), clock);
-        let intake = Intake::new(Vec::new(), 1, clock, Arc::new(Counts::new(0))).unwrap();
-        let room = Room::new(Arc::new(intake), 1_000);
+        let room = Room::new(intake, 1_000);
+        let to_broker = ToBroker { publisher, recoveries: Arc::new(recoveries), pages };
         let questions = {
             let commands = Arc::new(ArcSwap::from_pointee(commands));
-            Questions::new(Handle::current(), rules, admitter, commands, publisher, room, inboxes)
+            Questions::new(Handle::current(), rules, admitter, commands, to_broker, room, inboxes)
         };
         Self { questions, answers }
     }
@@ -202,9 +207,9 @@ async fn publications_go_to_the_broker_where_the_rule_allows() {
     let broker = Arc::new(Memory::new(Arc::clone(&heard) as _, nothing_kept()));
     broker.want(ChannelName::parse("room:1").unwrap(), Generation(1));
     let mut asked = Asked::of(broker);
-    let (channel, id) =
+    let (channel, id, offset) =
         asked.published("ann", publish("room:1", "said", " {\"a\": 1.0} ", false)).await.unwrap();
-    assert_eq!(channel.as_str(), "room:1");
+    assert_eq!((channel.as_str(), offset), ("room:1", None));
     asked.published("ann", publish("room:1", "typing", "null", true)).await.unwrap();
     let heard = std::mem::take(&mut *heard.0.lock());
     let [said, typing] = heard.as_slice() else { panic!("two were published, not {}", heard.len()) };

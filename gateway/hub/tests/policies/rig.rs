@@ -152,7 +152,7 @@ impl Rig {
             Intent::Subscribe {
                 channel: channel.into(),
                 filters: FilterLists(filters),
-                recover: false,
+                recover: None,
                 presence: false,
             },
         );

@@ -265,7 +265,7 @@ impl World {
                 let intent = Intent::Subscribe {
                     channel: channel.into(),
                     filters: FilterLists::default(),
-                    recover: false,
+                    recover: None,
                     presence: self.clients[at].asks_to_be_told(&mut self.random, channel),
                 };
                 (intent, Command::Subscribe(channel.to_owned()))
@@ -483,11 +483,12 @@ impl World {
                         }
                         Question::Publish { channel, .. } => {
                             Answer::Published(match ChannelName::parse(&channel) {
-                                Ok(channel) => Ok((channel, None)),
+                                Ok(channel) => Ok((channel, None, None)),
                                 Err(_) => Err(Denied::new(ErrorCode::BadRequest, "bad")),
                             })
                         }
                         Question::Presence { .. } => unreachable!("no client asks"),
+                        Question::Recover { .. } | Question::History { .. } => panic!("no channel keeps any"),
                         Question::Command { .. } => Answer::Command(if self.random.bool() {
                             Ok(Event::Acknowledged(Bytes::from_static(b"1")))
                         } else {

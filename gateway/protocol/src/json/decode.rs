@@ -5,13 +5,13 @@ use std::borrow::Cow;
 use bytes::Bytes;
 use rtgw_model::{
     CHANNEL_BYTES, CommandId, CommandNames, ConnectionKey, Denied, ErrorCode, FilterLists, Intent, MEMBERS,
-    MOST_MEMBERS, Rejection, Request, Token,
+    MOST_MEMBERS, Position, Recover, Rejection, Request, Token,
 };
 use serde_json::value::RawValue;
 
 use super::members::{Member, deeper_than, pick, string, without};
 use super::refusal::{bad_request, shown};
-use super::{ID_BYTES, NESTING, lists};
+use super::{HISTORY_LIMIT, ID_BYTES, MOST_HISTORY, NESTING, lists};
 
 /// Members that belong to the message and never to its data.
 const OUTER: [&str; 4] = ["type", "event", "id", "timestamp"];
@@ -62,7 +62,7 @@ impl<'a> Command<'a> {
             "unsubscribe" => self.unsubscribe(),
             "publish" => self.publish(),
             "presence" => self.presence(),
-            "history" => Err(not_in_this_version("`history`")),
+            "history" => self.history(),
             "refresh" => self.refresh(),
             other => match declared.find(other) {
                 Some(name) => Ok(Intent::Command { name, data: self.whole_data()? }),
@@ -99,11 +99,7 @@ impl<'a> Command<'a> {
         };
         let filters =
             filters.map_or_else(|| Ok(FilterLists::default()), |raw| lists::read(raw.get(), &[]))?;
-        let recover = match recover.map(RawValue::get) {
-            None | Some("null") => false,
-            Some(position) if position.starts_with('{') => true,
-            Some(_) => return Err(bad_request("`recover` must be an object")),
-        };
+        let recover = recover.filter(|raw| raw.get() != "null").map(position).transpose()?;
         Ok(Intent::Subscribe {
             channel: channel_name(channel)?,
             filters,
@@ -132,6 +128,24 @@ impl<'a> Command<'a> {
             }
         };
         Ok(Intent::Presence { channel: channel_name(channel)?, limit, after })
+    }
+
+    fn history(&self) -> Result<Intent, Denied> {
+        let members = pick(self.arguments(), &["channel", "limit", "since", "reverse"]);
+        let [channel, limit, since, reverse] = members.map_err(|_| data_is_no_object())?;
+        let channel = channel.ok_or_else(|| bad_request("`channel` is missing"))?;
+        let given = |member: Member<'a>| member.filter(|raw| raw.get() != "null");
+        let limit = match given(limit) {
+            None => HISTORY_LIMIT,
+            Some(limit) => number(limit)
+                .and_then(|limit| u32::try_from(limit).ok())
+                .filter(|limit| *limit <= MOST_HISTORY)
+                .ok_or_else(|| bad_request(format!("`limit` must be a number from 0 to {MOST_HISTORY}")))?,
+        };
+        let since =
+            given(since).map(|since| number(since).ok_or_else(|| bad_request("`since` must be an offset")));
+        let (since, reverse) = (since.transpose()?, flag("reverse", reverse)?);
+        Ok(Intent::History { channel: channel_name(channel)?, limit, since, reverse })
     }
 
     fn unsubscribe(&self) -> Result<Intent, Denied> {
@@ -210,6 +224,28 @@ fn channel_name(raw: &RawValue) -> Result<Box<str>, Denied> {
     Ok(name.into())
 }
 
+/// Where a client says that it stands: both an offset and an epoch, or neither.
+fn position(raw: &RawValue) -> Result<Recover, Denied> {
+    let members = pick(raw.get(), &["offset", "epoch"]);
+    let since = match members.map_err(|_| bad_request("`recover` must be an object"))? {
+        [None, None] => None,
+        [Some(offset), Some(epoch)] => {
+            let offset = number(offset).ok_or_else(|| bad_request("`recover.offset` must be an offset"))?;
+            let epoch = string(epoch).and_then(|text| Position::parse_epoch(&text));
+            let epoch =
+                epoch.ok_or_else(|| bad_request("`recover.epoch` must be the text that you were told"))?;
+            Some(Position { offset, epoch })
+        }
+        _ => return Err(bad_request("`recover` must have both `offset` and `epoch`, or neither")),
+    };
+    Ok(Recover { since })
+}
+
+/// A whole number that is not negative, written as such.
+fn number(raw: &RawValue) -> Option<u64> {
+    raw.get().parse().ok().filter(|_| !raw.get().starts_with('+'))
+}
+
 fn flag(name: &str, raw: Member<'_>) -> Result<bool, Denied> {
     match raw.map(RawValue::get) {
         None | Some("false") => Ok(false),
@@ -234,8 +270,4 @@ fn data_is_no_object() -> Denied {
 
 fn too_deep() -> Denied {
     Denied::new(ErrorCode::TooLarge, format!("`data` is nested deeper than {NESTING} levels"))
-}
-
-fn not_in_this_version(what: &str) -> Denied {
-    Denied::new(ErrorCode::NotAvailable, format!("{what} is not in this version"))
 }

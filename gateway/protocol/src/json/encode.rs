@@ -46,6 +46,13 @@ pub fn publication(
             out.extend_from_slice(b",\"id\":");
             publication_id(id, out);
         }
+        if let Some(position) = publication.position(channel) {
+            out.extend_from_slice(b",\"offset\":");
+            out.extend_from_slice(itoa::Buffer::new().format(position.offset).as_bytes());
+            out.extend_from_slice(b",\"epoch\":");
+            // Hexadecimal digits need no escapes.
+            out.extend_from_slice(format!("\"{}\"", position.epoch_text()).as_bytes());
+        }
     }
     out.push(b'}');
 }
@@ -61,6 +68,7 @@ pub fn message(envelope: Envelope, message: &Message, out: &mut Vec<u8>) {
         Event::Presence { .. } => "presence",
         Event::Joined { .. } => "join",
         Event::Left { .. } => "leave",
+        Event::History { .. } => "history",
         Event::Reply { event, data, at, priority } => {
             let at = at.unwrap_or(message.timestamp);
             return reply(envelope, message.reply_to.as_deref(), event, data, (at, priority.as_deref()), out);
@@ -78,7 +86,7 @@ pub fn message(envelope: Envelope, message: &Message, out: &mut Vec<u8>) {
     if let Some(id) = &message.reply_to {
         object.raw("id", id.as_bytes());
     }
-    data(&message.event, &mut object);
+    data(envelope, &message.event, &mut object);
     object.end();
 }
 
@@ -113,17 +121,13 @@ fn reply(
 }
 
 /// Adds the member `data` of a message, where it has one.
-fn data(event: &Event, object: &mut Object<'_>) {
+fn data(envelope: Envelope, event: &Event, object: &mut Object<'_>) {
     match event {
         Event::Greeting(_) | Event::Echo { .. } | Event::Pong | Event::Reply { .. } => {}
         Event::Acknowledged(json) => object.raw("data", json),
         Event::Subscribed { channel, position, recovered } => object.object("data", |data| {
             data.text("channel", channel.as_str());
-            if let Some(Position { offset, epoch }) = *position {
-                data.number("offset", offset);
-                // As text: 64 bits do not fit the numbers of JavaScript.
-                data.text("epoch", &format!("{epoch:016x}"));
-            }
+            position.iter().for_each(|position| data.position(*position));
             if let Some(recovered) = recovered {
                 data.flag("recovered", *recovered);
             }
@@ -143,9 +147,13 @@ fn data(event: &Event, object: &mut Object<'_>) {
                 data.name("id");
                 publication_id(id, data.out);
             }
-            if let Some(offset) = *offset {
-                data.number("offset", offset);
-            }
+            offset.iter().for_each(|offset| data.number("offset", *offset));
+        }),
+        Event::History { channel, publications, position, next } => object.object("data", |data| {
+            data.text("channel", channel.as_str());
+            data.publications(envelope, publications);
+            data.position(*position);
+            next.iter().for_each(|next| data.number("next", *next));
         }),
         Event::Presence { channel, page } => object.object("data", |data| presence(channel, page, data)),
         Event::Joined { channel, member: who } | Event::Left { channel, member: who } => {
@@ -291,6 +299,23 @@ impl<'a> Object<'a> {
 
     fn flag(&mut self, name: &str, flag: bool) {
         self.raw(name, if flag { b"true" } else { b"false" });
+    }
+
+    fn publications(&mut self, envelope: Envelope, publications: &[Publication]) {
+        self.name("publications");
+        self.out.push(b'[');
+        for (at, kept) in publications.iter().enumerate() {
+            if at > 0 {
+                self.out.push(b',');
+            }
+            publication(envelope, true, kept, 0, self.out);
+        }
+        self.out.push(b']');
+    }
+
+    fn position(&mut self, position: Position) {
+        self.number("offset", position.offset);
+        self.text("epoch", &position.epoch_text());
     }
 
     fn instant(&mut self, name: &str, at: Timestamp) {

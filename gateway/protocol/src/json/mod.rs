@@ -21,6 +21,12 @@ pub const PROTOCOL_VERSION: u32 = 1;
 /// Longest `id` of a command, as raw JSON, in bytes.
 pub const ID_BYTES: usize = 128;
 
+/// Publications of a page of history unless asked otherwise.
+pub const HISTORY_LIMIT: u32 = 100;
+
+/// Most publications of a page of history.
+pub const MOST_HISTORY: u32 = 1_000;
+
 /// Deepest nesting of what a client publishes; parsers of its readers give up not far above.
 pub const NESTING: usize = 128;
 

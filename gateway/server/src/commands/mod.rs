@@ -91,8 +91,8 @@ impl Commands {
             Step::Say(event) => Ok(event),
             Step::Publish { grant, draft, ephemeral } => {
                 let except = ephemeral.then_some(sent.connection);
-                let (channel, id) = self.publisher.publish(&grant, draft, except).await?;
-                Ok(Event::Published { channel, id, offset: None })
+                let (channel, id, offset) = self.publisher.publish(&grant, draft, except).await?;
+                Ok(Event::Published { channel, id, offset })
             }
             Step::Ask { webhook, body } => webhook.ask(&self.outbound, body).await,
         }

@@ -49,6 +49,7 @@ impl Interests {
         let registry = &self.intake.registry;
         let _order = self.order[registry.stripe(channel)].lock();
         if registry.unwant(shard, channel) {
+            self.intake.tails.forget(channel);
             self.broker.unwant(channel);
         }
     }

@@ -27,6 +27,7 @@ use smallvec::SmallVec;
 
 use crate::broker::{BrokerSink, Generation, PresenceSink};
 use crate::latest::Latest;
+use crate::recovery::Tails;
 use crate::sources::SourceSink;
 use crate::transport::{Clock, Inbox, ShardInput};
 
@@ -42,6 +43,7 @@ pub struct Intake {
     counts: Arc<Counts>,
     sensitive: Sensitive,
     latest: ArcSwapOption<Latest>,
+    tails: Arc<Tails>,
 }
 
 /// Whether a publication for these channels may not be compressed.
@@ -86,8 +88,8 @@ impl Intake {
             return Err(TooManyShards(inboxes.len()));
         }
         let sensitive: Sensitive = Box::new(|_| false);
-        let (variants, latest) = (AtomicUsize::new(variants), ArcSwapOption::empty());
-        Ok(Self { inboxes, registry: Registry::new(), variants, clock, counts, sensitive, latest })
+        let (variants, latest, tails) = (AtomicUsize::new(variants), ArcSwapOption::empty(), Arc::default());
+        Ok(Self { inboxes, registry: Registry::new(), variants, clock, counts, sensitive, latest, tails })
     }
 
     /// The same, asking `sensitive` about every publication that somebody hears.
@@ -100,6 +102,11 @@ impl Intake {
     /// Tells `latest` what is heard from now on.
     pub fn remember(&self, latest: Option<Arc<Latest>>) {
         self.latest.store(latest);
+    }
+
+    /// The ends of histories that go on with what is delivered here.
+    pub fn tails(&self) -> &Arc<Tails> {
+        &self.tails
     }
 
     /// The encoder has so many variants from now on.
@@ -165,14 +172,22 @@ impl Intake {
             self.counts.drop_one(*first, DropReason::TooLarge);
             return None;
         }
+        let outgoing = self.dress(publication);
+        // Before any shard has it: whoever asks for the past of what a shard has heard finds it there.
+        self.tails.note(&outgoing);
+        Some(Delivery { outgoing, interested })
+    }
+
+    /// The publication as subscribers share it.
+    pub fn dress(&self, publication: Publication) -> Arc<Outgoing> {
         // Here, where all channels are known: a shard knows those that it has members of.
         let sensitive = (self.sensitive)(&publication.channels);
         let variants = self.variants.load(Ordering::Relaxed);
-        let outgoing = Outgoing::new(publication, variants, self.clock.micros()).sensitive(sensitive);
-        Some(Delivery { outgoing: Arc::new(outgoing), interested })
+        Arc::new(Outgoing::new(publication, variants, self.clock.micros()).sensitive(sensitive))
     }
 
     fn fan_out_gap(&self, scope: &GapScope, reason: GapReason) {
+        self.tails.gap(scope);
         let shards = match scope {
             // Rules are not indexed: a shard without such a channel has nobody to tell.
             GapScope::All | GapScope::Rules(_) => Shards::of_all(self.inboxes.len()),

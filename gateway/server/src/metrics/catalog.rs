@@ -157,6 +157,12 @@ pub(super) const CATALOG: &[Metric] = &[
         "Publications that a newer one of their key replaced: before its turn, counted by each I/O shard with subscribers, or while it waited for a slow client",
         |scrape, out| scrape.by_pattern(out, |report| &report.counters.superseded),
     ),
+    counter(
+        "rtgw_recoveries_total",
+        &["pattern", "result"],
+        "Subscriptions that asked for what they missed",
+        Scrape::recoveries,
+    ),
     counter("rtgw_gaps_total", &["pattern", "reason"], "Gaps told to connections", Scrape::gaps),
     gauge(
         "rtgw_outbound_bytes",

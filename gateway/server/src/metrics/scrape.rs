@@ -204,6 +204,10 @@ impl Scrape {
         self.by_pattern_and_reason(out, dropped);
     }
 
+    pub(super) fn recoveries(&self, out: &mut Samples) {
+        self.by_pattern_and_reason(out, self.merged(|report| &report.counters.recoveries));
+    }
+
     pub(super) fn gaps(&self, out: &mut Samples) {
         self.by_pattern_and_reason(out, self.merged(|report| &report.counters.gaps));
     }

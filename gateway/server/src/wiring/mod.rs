@@ -33,8 +33,9 @@ use crate::limits::{self, Connections, Users, capacity, open_files};
 use crate::metrics::{Handshakes, Metrics, MetricsParts, Reports};
 use crate::presence::Roster;
 use crate::publishing::Publisher;
-use crate::questions::Questions;
+use crate::questions::{Questions, ToBroker};
 use crate::readiness::Readiness;
+use crate::recovery::{Pages, Recoveries};
 use crate::reload::Source;
 use crate::rulebook::Rulebook;
 use crate::running::Running;
@@ -168,6 +169,7 @@ struct Core {
     admitter: Arc<ArcSwap<Admitter>>,
     publisher: Publisher,
     roster: Arc<Roster>,
+    pages: Arc<Pages>,
     counts: Arc<Counts>,
     connections: Arc<Connections>,
     memory: Arc<Account>,
@@ -186,30 +188,29 @@ impl Core {
     fn start(config: &Arc<Checked>, options: &Options) -> Result<Self> {
         let wires = Arc::new(Wires::new());
         let variants = variants(config, &wires)?;
-        let encoder: Arc<dyn Encoder> = Arc::clone(&wires) as _;
         let settings = settings(config, options);
         let link = Arc::new(Link::default());
         let names = Arc::new(ArcSwap::from_pointee(Commands::names(config)));
-        let (transport, memory) = start_shards(config, settings, &encoder, &link, &names)?;
+        let (transport, memory) = start_shards(config, settings, &wires, &link, &names)?;
         let counts = Arc::new(Counts::new(config.sources.len()));
         let inboxes = transport.inboxes.clone();
         let rules = Rulebook::new(config);
-        let intake = Intake::new(inboxes.clone(), encoder.variants(), settings.clock, Arc::clone(&counts))?;
+        let intake = Intake::new(inboxes.clone(), wires.variants(), settings.clock, Arc::clone(&counts))?;
         let intake = Arc::new(intake.asking(sensitive(&rules)));
         let room = Room::new(Arc::clone(&intake), config.limits.pod_channels);
         let (broker, redis) = brokers::choose(config, options, &intake, &rules)?;
         let roster = roster(&intake, &rules, &counts);
         let admitter = admitter(config, options, &rules);
         let publisher = Publisher::new(Arc::clone(&broker), find_rule(&rules), Arc::clone(&counts));
-        let to_broker = Arc::new(ClientPublisher::new(publisher.clone(), settings.clock));
-        let commands = CommandParts::new(config, &rules, Arc::clone(&to_broker), names, settings.clock);
+        let to_broker = to_broker(&broker, &intake, &publisher, settings.clock);
+        let commands = CommandParts::new(config, &rules, &to_broker, names, settings.clock);
         intake.remember(commands.latest.clone());
         let questions = Questions::new(
             Handle::current(),
             Arc::clone(&rules),
             Arc::clone(&admitter),
             Arc::clone(&commands.commands),
-            to_broker,
+            to_broker.clone(),
             Arc::clone(&room),
             inboxes.clone(),
         );
@@ -231,6 +232,7 @@ impl Core {
             admitter,
             publisher,
             roster,
+            pages: to_broker.pages,
             counts,
             connections,
             memory,
@@ -305,6 +307,7 @@ impl Core {
             publisher: self.publisher.clone(),
             pods: self.together.pods.clone(),
             roster: Arc::clone(&self.roster),
+            pages: Arc::clone(&self.pages),
             counts: Arc::clone(&self.counts),
             metrics,
             reports: Arc::clone(&self.reports),
@@ -388,12 +391,12 @@ impl Core {
 fn start_shards(
     config: &Checked,
     settings: Settings,
-    encoder: &Arc<dyn Encoder>,
+    wires: &Arc<Wires>,
     link: &Arc<Link>,
     names: &Arc<ArcSwap<CommandNames>>,
 ) -> Result<(Transport, Arc<Account>)> {
     let memory = Arc::new(Account::new(settings.shards, outbound_budget(config)));
-    let (encoder, outward) = (Arc::clone(encoder), Arc::clone(link) as _);
+    let (encoder, outward) = (Arc::clone(wires) as _, Arc::clone(link) as _);
     let transport = transport::start(settings, encoder, outward, Arc::clone(names), Arc::clone(&memory))
         .context("cannot start the I/O shards")?;
     Ok((transport, memory))
@@ -431,6 +434,23 @@ fn sensitive(rules: &Arc<Rulebook>) -> Sensitive {
 fn roster(intake: &Arc<Intake>, rules: &Arc<Rulebook>, counts: &Arc<Counts>) -> Arc<Roster> {
     let presence = Arc::new(MemoryPresence::new(Arc::clone(intake) as _));
     Roster::new(Arc::clone(rules), presence, Arc::clone(counts))
+}
+
+/// The ways of clients to the broker.
+fn to_broker(
+    broker: &Arc<dyn Broker>,
+    intake: &Arc<Intake>,
+    publisher: &Publisher,
+    clock: transport::Clock,
+) -> ToBroker {
+    let dresser = Arc::clone(intake);
+    let dress = Box::new(move |publication| dresser.dress(publication));
+    let recoveries = Recoveries::new(Arc::clone(broker), Arc::clone(intake.tails()), dress);
+    ToBroker {
+        publisher: Arc::new(ClientPublisher::new(publisher.clone(), clock)),
+        recoveries: Arc::new(recoveries),
+        pages: Arc::new(Pages::new(Arc::clone(broker))),
+    }
 }
 
 fn find_rule(rules: &Arc<Rulebook>) -> FindRule {

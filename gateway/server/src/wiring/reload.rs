@@ -23,6 +23,7 @@ use crate::intake::{Intake, Room};
 use crate::latest::Latest;
 use crate::limits::{Connections, capacity, open_files};
 use crate::outbound::Outbound;
+use crate::questions::ToBroker;
 use crate::reload::{self, Loaded};
 use crate::rulebook::Rulebook;
 use crate::running::{ReloadResult, Running};
@@ -162,11 +163,12 @@ impl CommandParts {
     pub(super) fn new(
         config: &Checked,
         rules: &Arc<Rulebook>,
-        publisher: Arc<ClientPublisher>,
+        to_broker: &ToBroker,
         names: Arc<ArcSwap<CommandNames>>,
         clock: Clock,
     ) -> Self {
         let (latest, outbound) = (super::latest(config, rules, None), Outbound::new());
+        let publisher = Arc::clone(&to_broker.publisher);
         let (rules, by, memory) = (Arc::clone(rules), Arc::clone(&publisher), latest.clone());
         let commands = Commands::new(config, rules, by, memory, outbound.clone(), clock);
         let commands = Arc::new(ArcSwap::from_pointee(commands));

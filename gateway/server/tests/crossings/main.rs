@@ -160,10 +160,10 @@ fn commands(victim: &str) -> Vec<(&'static str, Value, &'static str)> {
         ),
         (
             "recovery",
-            json!({"type": "subscribe", "data": {"channel": "workspace:w1", "recover": {"offset": 0, "epoch": "0"}}}),
+            json!({"type": "subscribe", "data": {"channel": "workspace:w1", "recover": {"offset": 0, "epoch": "0000000000000000"}}}),
             "forbidden",
         ),
-        ("its history", json!({"type": "history", "data": {"channel": "workspace:w1"}}), "not_available"),
+        ("its history", json!({"type": "history", "data": {"channel": "workspace:w1"}}), "forbidden"),
         ("its members", json!({"type": "presence", "data": {"channel": "workspace:w1"}}), "forbidden"),
         (
             "leave for the victim",

@@ -22,6 +22,7 @@ use rtgw::metrics::{Handshakes, Metrics, MetricsParts, Reports};
 use rtgw::presence::Roster;
 use rtgw::publishing::Publisher;
 use rtgw::readiness::Readiness;
+use rtgw::recovery::Pages;
 use rtgw::rulebook::Rulebook;
 use rtgw::running::Running;
 use rtgw::transport::{Clock, Handoff, Inbox, InboxFull, ShardInput, ShardReport};
@@ -275,6 +276,7 @@ impl Parts {
             admitter: Arc::new(ArcSwap::from_pointee(Admitter::new(config, self.rules.load()))),
             runtime,
             public,
+            pages: Arc::new(Pages::new(Arc::clone(&broker))),
             publisher: Publisher::new(broker, Arc::new(known), Arc::clone(&self.counts)),
             pods: Pods::new(control, None),
             roster: Roster::new(Arc::clone(&self.rules), presence, Arc::clone(&self.counts)),

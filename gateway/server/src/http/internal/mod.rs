@@ -7,6 +7,7 @@ mod body;
 mod caller;
 mod draft;
 mod guard;
+mod history;
 mod info;
 mod lists;
 mod openapi;
@@ -16,7 +17,6 @@ mod probes;
 mod publish;
 mod redacted;
 mod routes;
-mod unbuilt;
 mod whom;
 
 use std::net::SocketAddr;
@@ -48,6 +48,7 @@ use crate::metrics::{Metrics, Reports};
 use crate::presence::Roster;
 use crate::publishing::Publisher;
 use crate::readiness::Readiness;
+use crate::recovery::Pages;
 use crate::refusal::Refusal;
 use crate::running::Running;
 
@@ -70,6 +71,8 @@ pub struct InternalParts {
     pub pods: Pods,
     /// Who hears which channel.
     pub roster: Arc<Roster>,
+    /// Who reads histories.
+    pub pages: Arc<Pages>,
     /// What came in.
     pub counts: Arc<Counts>,
     /// The page of numbers.

@@ -7,7 +7,7 @@ use schemars::generate::SchemaGenerator;
 use schemars::{JsonSchema, Schema};
 
 use super::caller::Need;
-use super::{Internal, draft, info, lists, openapi, orders, presence, probes, publish, redacted, unbuilt};
+use super::{Internal, draft, history, info, lists, openapi, orders, presence, probes, publish, redacted};
 
 /// Gives the description of a type.
 pub(super) type Describe = fn(&mut SchemaGenerator) -> Schema;
@@ -214,9 +214,11 @@ pub(super) static ROUTES: [Route; 18] = [
         ..read("/v1/presence/{channel}", "Who hears a channel", || get(presence::presence))
     },
     Route {
-        description: "Not in this version: answers 404 `not_available`.",
-        refusals: &[404],
-        ..read("/v1/history/{channel}", "What was published on a channel", || get(unbuilt::history))
+        description: "Of channels whose rule says `history`. Give `next` as `cursor` to read on.",
+        query: Some(members::<history::HistoryQuery>),
+        answer: Some(of::<history::HistoryPage>),
+        refusals: &[404, 503, 504],
+        ..read("/v1/history/{channel}", "What was published on a channel", || get(history::history))
     },
     Route {
         answer: Some(of::<info::Info>),

@@ -1,0 +1,457 @@
+//! Giving a subscriber what it missed, and telling it where it stands.
+//!
+//! While the past is read, what is published is held for the subscriber. The answer says up to where the past goes; what was held and
+//! lies behind that follows it, and what the live stream still brings of the past is passed over. So there is no hole between the two
+//! and nothing comes twice, however late the answer and however far it is ahead of what this shard has heard.
+//!
+//! Nothing that was held is dropped: where the past cannot be told, the subscriber is told where what was held begins.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use rtgw_model::{
+    ChannelName, CommandId, Event, GapReason, HistoryMode, Now, Outgoing, Position, Publication, Recover,
+    RuleIx,
+};
+
+use crate::Question;
+use crate::channels::{ChannelIx, Member};
+use crate::frame::{Frame, Lane};
+use crate::input::Replay;
+use crate::outbox::Pushed;
+use crate::session::InFlight;
+use crate::shard::Shard;
+use crate::slow::{self, Queued};
+
+/// Most publications that are held for one subscription. At the bound the past is given up.
+const HELD: usize = 1_000;
+/// What a publication costs an outbox besides its data.
+const OVERHEAD: usize = 256;
+
+/// Subscriptions for which the live stream is not simply passed on, by slot and channel: the rare ones.
+#[derive(Debug, Default)]
+pub(crate) struct Recoveries {
+    open: HashMap<(u32, ChannelIx), Recovery>,
+    tickets: u32,
+    /// Held more than they may.
+    overfull: Vec<(u32, ChannelIx)>,
+}
+
+#[derive(Debug)]
+enum Recovery {
+    /// The past is not known yet.
+    Holding(Holding),
+    /// The past was told up to here, and the live stream has not come so far.
+    Ahead(Position),
+}
+
+#[derive(Debug, Default)]
+struct Holding {
+    held: Vec<Held>,
+    bytes: usize,
+    /// A gap is among what is held.
+    gap: bool,
+}
+
+#[derive(Debug)]
+enum Held {
+    /// With its channel's index in its list.
+    Publication(Arc<Outgoing>, u16),
+    Gap(GapReason),
+}
+
+/// A subscribe whose channel is carried, and who was subscribed by it.
+#[derive(Debug)]
+pub(crate) struct Arrival {
+    pub(crate) id: Option<CommandId>,
+    pub(crate) recover: Option<Recover>,
+    /// The subscription began with this command.
+    pub(crate) fresh: bool,
+    /// More came before the channel was carried than could be held.
+    pub(crate) too_much: bool,
+}
+
+/// A question for the past that is open.
+#[derive(Debug)]
+pub(crate) struct Recovering {
+    pub(crate) arrival: Arrival,
+    pub(crate) channel: ChannelName,
+    pub(crate) ticket: u32,
+    /// What this shard has begun to carry when it asked: the past must go so far.
+    walked: Option<Position>,
+}
+
+/// How a wish to recover ended; the label `result`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Outcome {
+    Recovered,
+    NotKept,
+    Unavailable,
+    Unreachable,
+    Gap,
+    TooMuch,
+}
+
+impl Outcome {
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::Recovered => "recovered",
+            Self::NotKept => "not_kept",
+            Self::Unavailable => "unavailable",
+            Self::Unreachable => "unreachable",
+            Self::Gap => "gap",
+            Self::TooMuch => "too_much",
+        }
+    }
+}
+
+/// Whether the publication is of the past that ends at `top`.
+fn is_past(publication: &Publication, channel: usize, top: Position) -> bool {
+    publication.position(channel).is_some_and(|at| at.epoch == top.epoch && at.offset <= top.offset)
+}
+
+impl Recoveries {
+    /// The live stream is passed on again, or to nobody any more.
+    pub(crate) fn forget(&mut self, slot: u32, channel: ChannelIx) {
+        self.take(slot, channel);
+    }
+
+    fn holds(&self, slot: u32, channel: ChannelIx) -> bool {
+        matches!(self.open.get(&(slot, channel)), Some(Recovery::Holding(_)))
+    }
+
+    fn take(&mut self, slot: u32, channel: ChannelIx) -> Option<Recovery> {
+        let taken = self.open.remove(&(slot, channel));
+        // A storm gives its memory back.
+        if self.open.is_empty() && self.open.capacity() > 1_024 {
+            self.open = HashMap::new();
+        }
+        taken
+    }
+}
+
+impl Shard {
+    /// Has what is published on the channel wait for the subscriber from now on.
+    pub(crate) fn hold(&mut self, slot: u32, channel: ChannelIx) {
+        self.mark(slot, channel, true);
+        if !self.recoveries.holds(slot, channel) {
+            self.recoveries.open.insert((slot, channel), Recovery::Holding(Holding::default()));
+        }
+    }
+
+    /// A subscription holds and its channel is carried: answers, at once or when the past is known. True while that is waited for.
+    pub(crate) fn arrive(&mut self, slot: u32, now: Now, channel: ChannelIx, arrival: Arrival) -> bool {
+        let entry = self.channels.get(channel);
+        let (name, rule, stood) = (entry.name.clone(), entry.policy.rule, entry.stood);
+        let kept = entry.policy.history.is_some();
+        if kept && !arrival.too_much && (arrival.recover.is_some() || stood.is_none()) {
+            self.hold(slot, channel);
+            self.recoveries.tickets = self.recoveries.tickets.wrapping_add(1);
+            let ticket = self.recoveries.tickets;
+            let question =
+                Question::Recover { channel: name.clone(), recover: arrival.recover, walked: stood, ticket };
+            let open = Recovering { arrival, channel: name, ticket, walked: stood };
+            self.ask(slot, InFlight::Recover(Box::new(open)), question);
+            return true;
+        }
+        let Arrival { id, recover, too_much, .. } = arrival;
+        if recover.is_some() {
+            let outcome = if too_much { Outcome::TooMuch } else { Outcome::NotKept };
+            self.counters.recovery(rule, outcome.as_str());
+        }
+        let position = stood.filter(|_| kept);
+        let event = Event::Subscribed { channel: name, position, recovered: recover.map(|_| false) };
+        self.reply(slot, now, id, "subscribe", event);
+        // Held for a wish that a reload has made void.
+        if self.session_is_open(slot) {
+            self.release_held(slot, now, channel);
+        }
+        false
+    }
+
+    /// The past is known, or will not be: answers, and goes on with what was held.
+    pub(crate) fn recovered(&mut self, slot: u32, now: Now, open: Recovering, replay: Option<&Replay>) {
+        let Recovering { arrival: Arrival { id, recover, .. }, channel: name, walked, .. } = open;
+        let Some(channel) = self.channels.find(name.as_str()) else { return };
+        let entry = self.channels.get(channel);
+        let (rule, stood, policy) = (entry.policy.rule, entry.stood, entry.policy.history.clone());
+        let Some(Recovery::Holding(holding)) = self.recoveries.open.get(&(slot, channel)) else { return };
+        let frames = match replay {
+            None => Err(Outcome::Unavailable),
+            Some(_) if holding.gap => Err(Outcome::Gap),
+            Some(replay) if !replay.reaches || !replay.follows(walked) => Err(Outcome::Unreachable),
+            Some(replay) => self.past(slot, channel, replay, holding.bytes).ok_or(Outcome::TooMuch),
+        };
+        if recover.is_some() {
+            let outcome = frames.as_ref().err().copied().unwrap_or(Outcome::Recovered);
+            self.counters.recovery(rule, outcome.as_str());
+        }
+        let current = policy.is_some_and(|policy| matches!(policy.mode, HistoryMode::Cache(_)));
+        let (position, past) = match (frames, replay) {
+            (Ok(frames), Some(replay)) if recover.is_some() => {
+                let since = recover.and_then(|recover| recover.since).filter(|_| !current);
+                (Some(since.unwrap_or(replay.top)), Some((frames, replay.top)))
+            }
+            _ => (None, None),
+        };
+        let recovered = recover.map(|_| past.is_some());
+        let position = position.or_else(|| self.begins(slot, channel, stood, replay));
+        let event = Event::Subscribed { channel: name, position, recovered };
+        self.reply(slot, now, id, "subscribe", event);
+        if !self.session_is_open(slot) {
+            return;
+        }
+        let top = match past {
+            Some((frames, top)) => {
+                if !frames.into_iter().all(|frame| self.tell(slot, now, rule, frame)) {
+                    return;
+                }
+                Some(top)
+            }
+            // Nothing else is known of where it stands.
+            None => position.filter(|_| stood.is_none()),
+        };
+        self.go_on(slot, now, channel, (stood, top));
+    }
+
+    /// Where the subscriber stands to whom the past is not told: before the first that was held.
+    fn begins(
+        &self,
+        slot: u32,
+        channel: ChannelIx,
+        stood: Option<Position>,
+        replay: Option<&Replay>,
+    ) -> Option<Position> {
+        let held = match self.recoveries.open.get(&(slot, channel)) {
+            Some(Recovery::Holding(holding)) => holding.held.iter().find_map(|held| match held {
+                Held::Publication(outgoing, shown) => outgoing.publication().position(usize::from(*shown)),
+                Held::Gap(_) => None,
+            }),
+            _ => None,
+        };
+        let before = held.map(|first| Position { offset: first.offset.saturating_sub(1), ..first });
+        before.or(stood).or_else(|| replay.map(|replay| replay.top))
+    }
+
+    /// The frames of the past that the subscriber wants; `None` where they are more than its outbox takes.
+    fn past(&self, slot: u32, channel: ChannelIx, replay: &Replay, held: usize) -> Option<Vec<Frame>> {
+        let session = &self.sessions[slot as usize];
+        let filter = session.subscription(channel).and_then(|at| session.subscriptions[at].filter.as_deref());
+        let limits = self.profile(slot).outbox;
+        let waiting = self.outboxes.pressing_bytes(slot);
+        let mut room = (limits.bytes as usize).saturating_sub(waiting + held);
+        // A blocked socket may hold some already.
+        let most = if waiting > 0 { limits.messages / 2 } else { limits.messages } as usize;
+        let mut frames = Vec::new();
+        for outgoing in replay.publications() {
+            let publication = outgoing.publication();
+            if filter.is_some_and(|filter| !filter.matches(publication)) {
+                continue;
+            }
+            let frame = self.frame_of(slot, channel, outgoing);
+            room = room.checked_sub(frame.bytes().len())?;
+            if frames.len() >= most {
+                return None;
+            }
+            frames.push(frame);
+        }
+        Some(frames)
+    }
+
+    /// The frame of a publication as the subscriber of `channel` sees it, shared with everyone who does.
+    fn frame_of(&self, slot: u32, channel: ChannelIx, outgoing: &Outgoing) -> Frame {
+        let entry = self.channels.get(channel);
+        let variant = self.profile(slot).variant;
+        let channels = &outgoing.publication().channels;
+        let shown = channels.iter().position(|name| *name == entry.name).unwrap_or_default();
+        let encoded = outgoing.frame(variant, shown, &*self.encoder).clone();
+        let numbered = self.encoder.numbers(variant).then_some(variant);
+        let alone = channels.len() == 1;
+        let lane = if alone { Lane::Of(entry.policy.delivery.priority) } else { Lane::Fixed };
+        let origin = self.origin(&smallvec::smallvec![(channel, shown as u16)], 0, outgoing);
+        Frame { encoded, rule: Some(entry.policy.rule), numbered, lane, origin, hole: false }
+    }
+
+    /// Puts a publication into the subscriber's outbox, outside of a walk; false when that was the end of the connection.
+    fn tell(&mut self, slot: u32, now: Now, rule: RuleIx, frame: Frame) -> bool {
+        let endpoint = self.profile(slot).endpoint;
+        let frame = self.outboxes.frame(frame);
+        let queued = match self.outboxes.push(slot, frame) {
+            Pushed::In(dirty) => Queued::In(dirty),
+            Pushed::Blocked => self.queue(slot, frame, now),
+        };
+        match queued {
+            Queued::In(_) => self.delivered(endpoint, rule),
+            Queued::Dropped | Queued::Overflow => self.counters.drop(rule, slow::REASON, 1),
+        }
+        if queued == Queued::Overflow {
+            self.too_slow(slot, now);
+        }
+        queued != Queued::Overflow
+    }
+
+    /// Tells what was held, and passes the live stream on: at once, or when it has come to where the past ended.
+    fn go_on(
+        &mut self,
+        slot: u32,
+        now: Now,
+        channel: ChannelIx,
+        known: (Option<Position>, Option<Position>),
+    ) {
+        let (stood, top) = known;
+        let Some(Recovery::Holding(Holding { held, .. })) = self.recoveries.take(slot, channel) else {
+            return;
+        };
+        let rule = self.channels.get(channel).policy.rule;
+        for held in held {
+            let told = match held {
+                Held::Publication(outgoing, shown) => {
+                    if top.is_some_and(|top| is_past(outgoing.publication(), usize::from(shown), top)) {
+                        continue;
+                    }
+                    let frame = self.frame_of(slot, channel, &outgoing);
+                    self.tell(slot, now, rule, frame)
+                }
+                Held::Gap(reason) => {
+                    self.counters.gap(rule, reason.as_str());
+                    let channel = self.channels.get(channel).name.clone();
+                    self.say(slot, now, None, Event::Gap { channel, reason });
+                    self.session_is_open(slot)
+                }
+            };
+            if !told {
+                return;
+            }
+        }
+        let behind = |top: &Position| {
+            !stood.is_some_and(|stood| stood.epoch == top.epoch && stood.offset >= top.offset)
+        };
+        match top.filter(behind) {
+            Some(top) => {
+                self.recoveries.open.insert((slot, channel), Recovery::Ahead(top));
+            }
+            None => self.mark(slot, channel, false),
+        }
+    }
+
+    fn release_held(&mut self, slot: u32, now: Now, channel: ChannelIx) {
+        if self.recoveries.holds(slot, channel) {
+            self.go_on(slot, now, channel, (None, None));
+        }
+    }
+
+    /// Whether the publication is not for the outbox: held until the past is known, or of a past that has been told.
+    #[cold]
+    pub(crate) fn keeps_back(
+        &mut self,
+        slot: u32,
+        channel: ChannelIx,
+        outgoing: &Arc<Outgoing>,
+        shown: u16,
+    ) -> bool {
+        let most = self.profile(slot).outbox.bytes as usize / 2;
+        let publication = outgoing.publication();
+        match self.recoveries.open.get_mut(&(slot, channel)) {
+            None => false,
+            Some(Recovery::Ahead(top)) => {
+                let past = is_past(publication, usize::from(shown), *top);
+                let last = publication.position(usize::from(shown)) == Some(*top);
+                if last || (!past && publication.position(usize::from(shown)).is_some()) {
+                    self.recoveries.forget(slot, channel);
+                    self.mark(slot, channel, false);
+                }
+                past
+            }
+            Some(Recovery::Holding(holding)) => {
+                holding.held.push(Held::Publication(Arc::clone(outgoing), shown));
+                holding.bytes += publication.data.len() + OVERHEAD;
+                if (holding.held.len() > HELD || holding.bytes > most)
+                    && self.recoveries.overfull.last() != Some(&(slot, channel))
+                {
+                    self.recoveries.overfull.push((slot, channel));
+                }
+                true
+            }
+        }
+    }
+
+    /// Whether the gap waits in its place among what is held.
+    #[cold]
+    pub(crate) fn keeps_gap_back(&mut self, slot: u32, channel: ChannelIx, reason: GapReason) -> bool {
+        match self.recoveries.open.get_mut(&(slot, channel)) {
+            Some(Recovery::Holding(holding)) => {
+                holding.gap = true;
+                if !matches!(holding.held.last(), Some(Held::Gap(_))) {
+                    holding.held.push(Held::Gap(reason));
+                }
+                true
+            }
+            _ => false,
+        }
+    }
+
+    /// Gives up the past of those for whom too much is held; when a walk pauses.
+    pub(crate) fn relieve_overfull(&mut self, now: Now) {
+        for (slot, channel) in std::mem::take(&mut self.recoveries.overfull) {
+            let Some(session) = self.sessions.get_mut(slot as usize).filter(|session| session.is_open())
+            else {
+                continue;
+            };
+            let generation = session.generation;
+            let entry = self.channels.get_mut(channel);
+            let mut waiters = entry.waiters.iter_mut().filter(|waiter| !waiter.by_api);
+            if let Some(waiter) =
+                waiters.find(|waiter| (waiter.slot, waiter.generation) == (slot, generation))
+            {
+                // It has not been told that it is subscribed, and hears what comes as others do who wait for that.
+                waiter.too_much = true;
+                self.release_held(slot, now, channel);
+                continue;
+            }
+            let Some(commands) = session.commands.as_mut() else { continue };
+            match std::mem::replace(&mut commands.in_flight, InFlight::Publish { id: None }) {
+                InFlight::Recover(open) if open.channel == entry.name => {
+                    self.give_up(slot, now, channel, *open);
+                    if self.session_is_open(slot) {
+                        self.proceed(slot, now);
+                    }
+                }
+                other => commands.in_flight = other,
+            }
+        }
+    }
+
+    fn give_up(&mut self, slot: u32, now: Now, channel: ChannelIx, open: Recovering) {
+        let entry = self.channels.get(channel);
+        let (rule, stood) = (entry.policy.rule, entry.stood);
+        let Arrival { id, recover, .. } = open.arrival;
+        if recover.is_some() {
+            self.counters.recovery(rule, Outcome::TooMuch.as_str());
+        }
+        let position = self.begins(slot, channel, stood, None);
+        let recovered = recover.map(|_| false);
+        self.reply(
+            slot,
+            now,
+            id,
+            "subscribe",
+            Event::Subscribed { channel: open.channel, position, recovered },
+        );
+        if self.session_is_open(slot) {
+            self.go_on(slot, now, channel, (None, None));
+        }
+    }
+
+    /// Notes with the member whether [`Shard::keeps_back`] has to be asked.
+    fn mark(&mut self, slot: u32, channel: ChannelIx, recovers: bool) {
+        let session = &self.sessions[slot as usize];
+        if let Some(at) = session.subscription(channel) {
+            let place = session.subscriptions[at].place as usize;
+            self.channels.get_mut(channel).members[place].set(Member::RECOVERS, recovers);
+        }
+    }
+
+    pub(crate) fn session_is_open(&self, slot: u32) -> bool {
+        self.sessions.get(slot as usize).is_some_and(|session| session.is_open())
+    }
+}
