@@ -11,8 +11,8 @@ use tracing::{info, warn};
 
 use crate::broker::Broker;
 
-/// How often delivery is proven once it has been.
-const PROBE_EVERY: Duration = Duration::from_secs(5);
+/// How often delivery is proven once it has been: an outage is named while it lasts.
+const PROBE_EVERY: Duration = Duration::from_secs(1);
 /// How soon a probe that failed is tried again.
 const PROBE_AGAIN: Duration = Duration::from_millis(500);
 /// How long a probe may take.

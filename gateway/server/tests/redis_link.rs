@@ -171,3 +171,22 @@ async fn a_replica_is_left() {
     assert_eq!(refused.reason(), "read_only");
     timeout(support::PATIENCE, changes.wait_for(Option::is_none)).await.unwrap().unwrap();
 }
+
+#[tokio::test]
+async fn what_is_found_wrong_while_it_is_down_does_not_end_the_next_connection() {
+    let mut redis = Redis::start();
+    let link = kept(&redis).await;
+    redis.kill();
+    let mut changes = link.changes();
+    timeout(support::PATIENCE, changes.wait_for(Option::is_none)).await.unwrap().unwrap();
+    link.renew();
+    redis.restart();
+    timeout(support::PATIENCE, changes.wait_for(Option::is_some)).await.unwrap().unwrap();
+    // Within this the next one would have been looked for.
+    let ended = timeout(Duration::from_millis(300), changes.changed()).await;
+    assert!(ended.is_err(), "the connection is kept");
+    // While there is one, it is made anew.
+    link.renew();
+    timeout(support::PATIENCE, changes.wait_for(Option::is_none)).await.unwrap().unwrap();
+    timeout(support::PATIENCE, changes.wait_for(Option::is_some)).await.unwrap().unwrap();
+}

@@ -1,7 +1,7 @@
 //! One connection for commands that is kept: greeted, watched, and made anew when it is lost, silent or of no use.
 
 use std::future::Future;
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -76,7 +76,8 @@ impl Link {
 
     /// Makes the connection anew, because this one is not trusted.
     pub fn renew(&self) {
-        self.shared.spoiled.notify_one();
+        // Not remembered where there is none: what is found wrong late, or while it is down, must not end the next one.
+        self.shared.spoiled.notify_waiters();
     }
 
     /// The connection, waiting for it at most `patience`.
@@ -139,7 +140,7 @@ impl Link {
 
     /// Keeps the connection until dropped; never gives up. Once for each link.
     pub async fn keep(&self) {
-        let Shared { purpose, address, current, .. } = &*self.shared;
+        let Shared { purpose, address, current, spoiled, .. } = &*self.shared;
         let (mut backoff, mut log) = (Backoff::default(), Quiet::default());
         let _down = Down(current);
         loop {
@@ -147,11 +148,20 @@ impl Link {
             let trouble = match self.open(&address).await {
                 Err(trouble) => trouble,
                 Ok(connection) => {
+                    // Heard from here on, also while something else is waited for.
+                    let mut spoiled = pin!(spoiled.notified());
+                    spoiled.as_mut().enable();
+                    if !Arc::ptr_eq(&address, &self.shared.address.load()) {
+                        continue;
+                    }
                     log.end();
                     tracing::info!(purpose, redis = %address, "connected");
                     current.send_replace(Some(connection.commands()));
                     let since = Instant::now();
-                    let trouble = self.watch(&connection).await;
+                    let trouble = tokio::select! {
+                        () = spoiled => Trouble::Closed,
+                        trouble = self.watch(&connection) => trouble,
+                    };
                     current.send_replace(None);
                     if since.elapsed() >= SETTLED {
                         backoff.reset();
@@ -177,12 +187,10 @@ impl Link {
 
     /// Waits for the end of a connection. A frozen Redis keeps its sockets open, so it is asked for a sign of life.
     async fn watch(&self, connection: &Connection) -> Trouble {
-        let spoiled = &self.shared.spoiled;
         let mut commands = connection.commands();
         loop {
             tokio::select! {
                 () = connection.closed() => return Trouble::Closed,
-                () = spoiled.notified() => return Trouble::Closed,
                 () = sleep(HEALTH_INTERVAL) => {}
             }
             let ping = redis::cmd("PING");

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use rtgw_model::{ChannelName, GapReason, HistoryMode, Publication};
 use rtgw_protocol::pods::{self, Stamp};
-use tokio::time::{Instant, timeout_at};
+use tokio::time::{Instant, sleep, timeout_at};
 
 use super::super::{PAGE, Page};
 use super::Redis;
@@ -15,6 +15,8 @@ use crate::redis_link::Trouble;
 
 /// How long the others wait for what is missing.
 const PATIENCE: Duration = Duration::from_secs(5);
+/// How soon a history is read again where that failed.
+const AGAIN: Duration = Duration::from_millis(100);
 /// Most publications, and most bytes, of one repair.
 const PUBLICATIONS: usize = 20_000;
 const BYTES: usize = 32 << 20;
@@ -36,8 +38,8 @@ impl Redis {
             if !names.insert(hole.channel.clone()) {
                 continue;
             }
-            let whole = timeout_at(deadline, self.fill(&hole, before, &mut found)).await;
-            if !matches!(whole, Ok(Ok(true))) {
+            let whole = timeout_at(deadline, self.fill_at_last(&hole, before, &mut found)).await;
+            if !whole.unwrap_or(false) {
                 lost.push(hole.channel.clone());
             }
             done.push(hole);
@@ -66,6 +68,17 @@ impl Redis {
         done.iter().for_each(|hole| interests.close(hole));
         self.counts.repaired.fetch_add(delivered, Ordering::Relaxed);
         tracing::info!(publications = delivered, channels = done.len(), "what had not arrived is delivered");
+    }
+
+    /// The same as [`Self::fill`] through lost connections: what is read once more is found once.
+    async fn fill_at_last(&self, hole: &Hole, before: u64, found: &mut Found) -> bool {
+        loop {
+            match self.fill(hole, before, found).await {
+                Ok(whole) => return whole,
+                Err(trouble) => tracing::debug!(error = %trouble, "what is missing is asked for again"),
+            }
+            sleep(AGAIN).await;
+        }
     }
 
     /// Reads what is missing of one channel. False where something of it is kept no more.
