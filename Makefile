@@ -2,7 +2,7 @@
 
 CARGO ?= cargo
 
-.PHONY: run test lint fmt bench generate ci setup conformance fuzz fuzz-fixed deny
+.PHONY: run test lint fmt bench generate ci setup conformance faults fuzz fuzz-fixed deny
 
 # Builds the gateway and holds sockets at ws://127.0.0.1:8080/ws, with a few demo events per second and the console
 # at http://127.0.0.1:9090/console/. No Redis, no cluster, no key.
@@ -44,6 +44,11 @@ setup:
 conformance: setup
 	$(CARGO) build --release -p rtgw
 	conformance/autobahn/run.sh
+
+# Redis and gateways break in every way that is known, a line each; docs/reliability.md says what they prove. FAULTS=WORD plays those
+# whose names have the word in them.
+faults: setup
+	RUST_BACKTRACE=0 $(CARGO) test -q -p rtgw --test faults every_scenario -- --ignored --nocapture
 
 # Every fuzz target from a random seed for a short while; SECONDS_EACH makes it longer.
 fuzz: setup

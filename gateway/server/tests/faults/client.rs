@@ -105,7 +105,7 @@ impl Client {
         let (orders, watched) = watch::channel(Order::Live);
         let life = Life {
             positions: BTreeMap::new(),
-            states: BTreeMap::new(),
+            asked: BTreeMap::new(),
             again: Vec::new(),
             random: fastrand::Rng::with_seed(habits.name.bytes().map(u64::from).sum()),
             habits: habits.clone(),
@@ -138,22 +138,14 @@ struct Position {
     epoch: String,
 }
 
-/// A channel on the present connection.
-#[derive(Clone, Copy, Default)]
-struct State {
-    /// A subscribe is on its way; and whether it asked to recover.
-    asked: Option<bool>,
-    /// Publications up to this offset had been heard before it was asked.
-    known_to: u64,
-}
-
 struct Life {
     habits: Habits,
     diary: Arc<Mutex<Diary>>,
     begin: Instant,
     random: fastrand::Rng,
     positions: BTreeMap<String, Position>,
-    states: BTreeMap<String, State>,
+    /// Subscribes on their way, and whether they asked to recover.
+    asked: BTreeMap<String, bool>,
     /// Channels to ask for again, and when.
     again: Vec<(Instant, String)>,
 }
@@ -187,7 +179,7 @@ impl Life {
 
     /// Holds a connection; `Ok` when it left by its own wish.
     async fn hold(&mut self, mut stream: Stream, orders: &mut watch::Receiver<Order>) -> Result<(), String> {
-        self.states.clear();
+        self.asked.clear();
         self.again.clear();
         for channel in self.habits.channels.clone() {
             self.subscribe(&mut stream, &channel).await?;
@@ -231,9 +223,7 @@ impl Life {
         if let Some(Position { offset, epoch }) = position {
             data["recover"] = json!({"offset": offset, "epoch": epoch});
         }
-        let known_to = position.map_or(0, |position| position.offset);
-        let state = State { asked: Some(position.is_some()), known_to };
-        self.states.insert(channel.to_owned(), state);
+        self.asked.insert(channel.to_owned(), position.is_some());
         let command = json!({"type": "subscribe", "id": channel, "data": data});
         send(stream, &command).await
     }
@@ -277,23 +267,20 @@ impl Life {
         else {
             return self.complain(message);
         };
-        let state = self.states.get(channel).copied().unwrap_or_default();
-        if state.asked.is_some() {
+        if self.asked.contains_key(channel) {
             // Brought while the client waits to recover: it will come again.
             return;
         }
-        let place = position(message);
-        let kept = place.as_ref().is_some_and(|place| place.offset <= state.known_to);
-        if let Some(place) = place {
+        if let Some(place) = position(message) {
             self.positions.insert(channel.to_owned(), place);
         }
-        self.note(channel, Heard::Publication { number, kept });
+        self.note(channel, Heard::Publication(number));
     }
 
     fn subscribed(&mut self, message: &Value) {
         let data = &message["data"];
         let Some(channel) = data["channel"].as_str() else { return self.complain(message) };
-        let asked = self.states.get_mut(channel).and_then(|state| state.asked.take());
+        let asked = self.asked.remove(channel);
         let first = !self.diary.lock().notes.contains_key(channel);
         let recovered = data["recovered"].as_bool();
         match (asked, recovered) {
@@ -319,7 +306,8 @@ impl Life {
     async fn gap(&mut self, stream: &mut Stream, channel: &str, reason: &str) -> Result<(), String> {
         self.told(&format!("gap: {reason}"));
         self.note(channel, Heard::Announced);
-        if self.habits.after_gap == AfterGap::Recover && self.positions.contains_key(channel) {
+        let waits = self.asked.contains_key(channel);
+        if self.habits.after_gap == AfterGap::Recover && self.positions.contains_key(channel) && !waits {
             send(stream, &json!({"type": "unsubscribe", "data": {"channel": channel}})).await?;
             self.subscribe(stream, channel).await?;
         }

@@ -24,8 +24,8 @@ pub const ACCEPTED: &str = "accepted";
 
 /// One way in.
 pub enum Inlet {
-    /// `POST /v1/publish` at an internal listener.
-    Api { pod: SocketAddr, http: Http },
+    /// `POST /v1/publish` at an internal listener; `once` under an idempotency key for each number.
+    Api { pod: SocketAddr, http: Http, once: bool },
     /// `PUBLISH`, as an application does that knows nothing of the gateway.
     Redis { redis: SocketAddr, connection: Option<BufReader<TcpStream>> },
 }
@@ -33,7 +33,17 @@ pub enum Inlet {
 impl Inlet {
     /// A pod's API.
     pub fn api(pod: SocketAddr) -> Self {
-        Self::Api { pod, http: http() }
+        Self::Api { pod, http: http(), once: false }
+    }
+
+    /// A pod's API, under a key for each number: what was not accepted is to be said again.
+    pub fn api_once(pod: SocketAddr) -> Self {
+        Self::Api { pod, http: http(), once: true }
+    }
+
+    /// Whether what was not accepted is to be said again.
+    pub fn insists(&self) -> bool {
+        matches!(self, Self::Api { once: true, .. })
     }
 
     /// A channel of Redis.
@@ -44,7 +54,7 @@ impl Inlet {
     /// Says `number` to the channel and what became of it: [`ACCEPTED`], or why not. May be dropped while it waits.
     pub async fn say(&mut self, channel: &str, number: u64) -> String {
         match self {
-            Self::Api { pod, http } => post(http, *pod, channel, number).await,
+            Self::Api { pod, http, once } => post(http, *pod, channel, number, *once).await,
             Self::Redis { redis, connection } => {
                 // Taken out, so that one that was dropped half-way is not used again.
                 let open = match connection.take() {
@@ -65,11 +75,14 @@ impl Inlet {
 }
 
 /// [`ACCEPTED`], the status, or why there is none.
-async fn post(http: &Http, pod: SocketAddr, channel: &str, number: u64) -> String {
-    let body = json!({"channel": channel, "event": "number", "data": {"n": number}}).to_string();
+async fn post(http: &Http, pod: SocketAddr, channel: &str, number: u64, once: bool) -> String {
+    let mut body = json!({"channel": channel, "event": "number", "data": {"n": number}});
+    if once {
+        body["idempotencyKey"] = number.to_string().into();
+    }
     let request = ::http::Request::post(format!("http://{pod}/v1/publish"))
         .header("content-type", "application/json")
-        .body(Full::from(body))
+        .body(Full::from(body.to_string()))
         .unwrap();
     match http.request(request).await {
         Ok(answer) => {

@@ -24,8 +24,8 @@ pub type Publications = BTreeMap<u64, Sent>;
 pub enum Heard {
     /// The first `subscribed`: what begins to be published from now on is owed.
     Joined,
-    /// A publication by its number. `kept` where the gateway brought it from history, and not live.
-    Publication { number: u64, kept: bool },
+    /// A publication by its number.
+    Publication(u64),
     /// Something may be missing here: a `gap`, `recovered: false`, or a new connection to a channel that keeps nothing.
     Announced,
     /// `recovered: true`: between the last publication before the announcement and here nothing is missing.
@@ -41,13 +41,13 @@ pub struct Note {
     pub heard: Heard,
 }
 
-/// Whether a channel's newest publication may be brought again to who subscribes again.
+/// Whether a publication may be heard again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Repeats {
-    /// Each publication once.
+    /// Each once.
     Never,
-    /// What comes from history may have been heard before: the newest value, as state.
-    Kept,
+    /// Behind an announcement: the newest value comes again as state, and a Redis that lost its memory remembers no idempotency key.
+    AfterAnnouncement,
 }
 
 /// The sum of one or many histories.
@@ -123,15 +123,29 @@ fn firsts(
     verdict: &mut Verdict,
 ) -> BTreeMap<u64, usize> {
     let mut firsts = BTreeMap::new();
+    let mut announced = None;
     for (at, note) in history.iter().enumerate() {
-        let Heard::Publication { number, kept } = note.heard else { continue };
+        let number = match note.heard {
+            Heard::Publication(number) => number,
+            Heard::Announced => {
+                announced = Some(at);
+                continue;
+            }
+            Heard::Joined | Heard::Recovered => continue,
+        };
         if !sent.contains_key(&number) {
             verdict.invented += 1;
-        } else if let Entry::Vacant(first) = firsts.entry(number) {
-            first.insert(at);
-            verdict.delivered += 1;
-        } else {
-            verdict.duplicated += u64::from(!kept || repeats == Repeats::Never);
+            continue;
+        }
+        match firsts.entry(number) {
+            Entry::Vacant(first) => {
+                first.insert(at);
+                verdict.delivered += 1;
+            }
+            Entry::Occupied(first) => {
+                let excused = repeats == Repeats::AfterAnnouncement && announced > Some(*first.get());
+                verdict.duplicated += u64::from(!excused);
+            }
         }
     }
     firsts
@@ -157,7 +171,7 @@ fn explained(history: &[Note], from: usize, to: usize, begun: Duration) -> bool 
         match note.heard {
             Heard::Announced => announced |= note.at >= begun,
             Heard::Recovered => announced = false,
-            Heard::Joined | Heard::Publication { .. } => {}
+            Heard::Joined | Heard::Publication(_) => {}
         }
     }
     announced

@@ -16,11 +16,12 @@ fn second(number: u64) -> Duration {
 }
 
 fn live(number: u64) -> (u64, Heard) {
-    (number, Heard::Publication { number, kept: false })
+    (number, Heard::Publication(number))
 }
 
+/// Brought later, from history.
 fn kept(at: u64, number: u64) -> (u64, Heard) {
-    (at, Heard::Publication { number, kept: true })
+    (at, Heard::Publication(number))
 }
 
 /// What is heard at which second.
@@ -95,10 +96,14 @@ fn repetitions() {
     // The refused one may come, but not twice.
     let history = [(0, Joined), live(1), live(2), live(2), live(3), live(3)];
     assert_eq!(verdict(&sent, &history), Verdict { delivered: 3, duplicated: 2, ..Verdict::default() });
-    let again = [(0, Joined), live(1), live(2), kept(4, 2)];
-    assert_eq!(verdict(&sent, &again).duplicated, 1);
-    let notes = again.map(|(at, heard)| Note { at: second(at), heard });
-    assert_eq!(judge(&sent, &notes, Repeats::Kept).0.duplicated, 0, "the newest value comes again as state");
+    // The newest value comes again as state, where that was announced, and only there.
+    let count = |history: &[(u64, Heard)]| {
+        let notes = history.iter().map(|(at, heard)| Note { at: second(*at), heard: *heard });
+        judge(&sent, &notes.collect::<Vec<_>>(), Repeats::AfterAnnouncement).0.duplicated
+    };
+    let again = [(0, Joined), live(1), live(2), (3, Announced), kept(3, 2)];
+    assert_eq!((verdict(&sent, &again).duplicated, count(&again)), (1, 0));
+    assert_eq!(count(&[(0, Joined), live(1), (1, Announced), live(2), kept(3, 2)]), 1);
 }
 
 #[test]

@@ -51,6 +51,16 @@ async fn a_gateway_alone_is_killed() {
     goes_well("a gateway alone, killed").await;
 }
 
+#[test]
+fn every_scenario_stands_in_the_documentation() {
+    let text = std::fs::read_to_string(support::root().join("docs/reliability.md")).unwrap();
+    let missing: Vec<&str> = scenarios()
+        .map(|scenario| scenario.name)
+        .filter(|name| !text.contains(&format!("`{name}`")))
+        .collect();
+    assert!(missing.is_empty(), "docs/reliability.md says nothing of {missing:?}");
+}
+
 /// Each hears only half of what was accepted, and nobody says so.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn pods_that_know_nothing_of_each_other_are_found_out() {

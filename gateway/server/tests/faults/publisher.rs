@@ -13,9 +13,12 @@ use crate::ledger::{Publications, Sent};
 /// A pace at which an outage lasts for many numbers and a debug build has no backlog.
 const PACE: Duration = Duration::from_millis(8);
 /// After this the publisher gives up on a request and knows nothing of what became of it.
-const PATIENCE: Duration = Duration::from_secs(1);
-/// An inlet that failed is left alone for so many numbers while there is another.
+const PATIENCE: Duration = Duration::from_secs(2);
+/// An inlet that failed is left alone for so many turns while there is another.
 const AVOIDED_FOR: u64 = 25;
+/// Who says a number again until it is accepted waits so long in between, and gives up at last.
+const AGAIN: Duration = Duration::from_millis(50);
+const INSISTS_FOR: Duration = Duration::from_secs(15);
 
 /// What became of the numbers of one channel.
 #[derive(Default)]
@@ -76,27 +79,39 @@ async fn publish(
     stop: Arc<AtomicBool>,
 ) {
     let mut avoided = vec![0; inlets.len()];
+    let mut turn = 0;
     for number in 1.. {
         if stop.load(Ordering::SeqCst) {
             return;
         }
-        let turn = number as usize % inlets.len();
-        let at = (0..inlets.len())
-            .map(|step| (turn + step) % inlets.len())
-            .find(|at| avoided[*at] < number)
-            .unwrap_or(turn);
         let begun = begin.elapsed();
         // Noted before it is asked for: a client may hear of it before the answer is here.
         book.lock().numbers.insert(number, Sent { begun, accepted: false });
-        let answer = match tokio::time::timeout(PATIENCE, inlets[at].say(channel, number)).await {
-            Ok(answer) => answer,
-            Err(_) => "no answer".to_owned(),
-        };
-        let accepted = answer == ACCEPTED;
-        if !accepted {
-            avoided[at] = number + AVOIDED_FOR;
+        loop {
+            turn += 1;
+            let at = next(&avoided, turn);
+            let answer = match tokio::time::timeout(PATIENCE, inlets[at].say(channel, number)).await {
+                Ok(answer) => answer,
+                Err(_) => "no answer".to_owned(),
+            };
+            let accepted = answer == ACCEPTED;
+            if !accepted {
+                avoided[at] = turn + AVOIDED_FOR;
+            }
+            let gives_up = !inlets[at].insists() || begin.elapsed() > begun + INSISTS_FOR;
+            book.lock().close(number, Sent { begun, accepted }, answer);
+            if accepted || gives_up {
+                break;
+            }
+            tokio::time::sleep(AGAIN).await;
         }
-        book.lock().close(number, Sent { begun, accepted }, answer);
         tokio::time::sleep(PACE).await;
     }
+}
+
+/// The inlet whose turn it is, unless it is to be left alone and another is not.
+fn next(avoided: &[u64], turn: u64) -> usize {
+    let count = avoided.len();
+    let first = turn as usize % count;
+    (0..count).map(|step| (first + step) % count).find(|at| avoided[*at] < turn).unwrap_or(first)
 }

@@ -19,6 +19,8 @@ use crate::watch::Watch;
 
 /// Channels that keep a history from which everything comes back.
 pub const STREAM: &str = "stream:s";
+/// The same, and its publisher asks again under the same idempotency key until it is accepted.
+pub const RETRIED: &str = "stream:r";
 /// Channels that keep the newest value.
 pub const CACHE: &str = "cache:c";
 /// Channels that keep nothing.
@@ -250,7 +252,10 @@ impl Rig {
     pub fn judged(&self, channels: &str) -> (Verdict, Vec<String>) {
         let (mut sum, mut lines) = (Verdict::default(), Vec::new());
         for publisher in self.publishers.iter().filter(|publisher| publisher.channel.starts_with(channels)) {
-            let repeats = if publisher.channel == CACHE { Repeats::Kept } else { Repeats::Never };
+            let repeats = match publisher.channel {
+                CACHE | RETRIED => Repeats::AfterAnnouncement,
+                _ => Repeats::Never,
+            };
             for client in &self.clients {
                 let diary = client.diary.lock();
                 let history = diary.notes.get(publisher.channel).map(Vec::as_slice).unwrap_or_default();
@@ -278,7 +283,7 @@ fn first_since(client: &Client, publisher: &Publisher, since: Duration) -> Optio
     let (diary, book) = (client.diary.lock(), publisher.book.lock());
     let after = |number: &u64| book.numbers.get(number).is_some_and(|sent| sent.begun >= since);
     diary.notes.get(publisher.channel)?.iter().find_map(|note| match note.heard {
-        Heard::Publication { number, .. } if after(&number) => Some(note.at),
+        Heard::Publication(number) if after(&number) => Some(note.at),
         _ => None,
     })
 }
@@ -297,8 +302,10 @@ fn written(redis: Option<SocketAddr>) -> String {
 
 fn publishers(pods: &[Pod], application: Option<&Proxy>, begin: Instant) -> Vec<Publisher> {
     let api = || pods.iter().map(|pod| Inlet::api(pod.admin)).collect();
+    let once = pods.iter().map(|pod| Inlet::api_once(pod.admin)).collect();
     let mut publishers: Vec<Publisher> =
         [STREAM, CACHE, NONE].map(|channel| Publisher::start(channel, api(), begin)).into();
+    publishers.push(Publisher::start(RETRIED, once, begin));
     if let Some(redis) = application.map(Proxy::address) {
         publishers.push(Publisher::start(EVERY, vec![Inlet::redis(redis)], begin));
     }
