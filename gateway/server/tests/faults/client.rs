@@ -294,7 +294,7 @@ impl Life {
                 _ if first => Heard::Joined,
                 // Of values, only the newest comes back: what lay between is known to be gone.
                 Some(true) if channel != CACHE => Heard::Recovered,
-                _ => Heard::Announced,
+                _ => Heard::Restarted,
             },
         );
         match position(data) {

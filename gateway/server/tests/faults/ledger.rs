@@ -26,9 +26,12 @@ pub enum Heard {
     Joined,
     /// A publication by its number.
     Publication(u64),
-    /// Something may be missing here: a `gap`, `recovered: false`, or a new connection to a channel that keeps nothing.
+    /// Something may be missing here: a `gap`. The client's position stays where it was.
     Announced,
-    /// `recovered: true`: between the last publication before the announcement and here nothing is missing.
+    /// The same, and the client's position is another from here on: `recovered: false`, or a new connection to a channel that keeps
+    /// nothing.
+    Restarted,
+    /// `recovered: true`: since the client's position nothing is missing.
     Recovered,
 }
 
@@ -41,13 +44,15 @@ pub struct Note {
     pub heard: Heard,
 }
 
-/// Whether a publication may be heard again.
+/// What is promised of a channel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Repeats {
-    /// Each once.
-    Never,
-    /// Behind an announcement: the newest value comes again as state, and a Redis that lost its memory remembers no idempotency key.
-    AfterAnnouncement,
+pub enum Promise {
+    /// Each publication, once.
+    Each,
+    /// The same; behind an announcement one may come again, because a Redis that lost its memory remembers no idempotency key.
+    EachAgain,
+    /// The newest value: an older one may be left out for it, and it may come again behind an announcement, as state.
+    Newest,
 }
 
 /// The sum of one or many histories.
@@ -59,6 +64,8 @@ pub struct Verdict {
     pub duplicated: u64,
     /// Owed, not heard, and announced.
     pub announced: u64,
+    /// Owed, not heard, and a newer value was heard instead.
+    pub superseded: u64,
     /// Owed, not heard, and not announced.
     pub unexplained: u64,
     /// Heard after one that was accepted later.
@@ -72,6 +79,7 @@ impl AddAssign<&Self> for Verdict {
         self.delivered += other.delivered;
         self.duplicated += other.duplicated;
         self.announced += other.announced;
+        self.superseded += other.superseded;
         self.unexplained += other.unexplained;
         self.disordered += other.disordered;
         self.invented += other.invented;
@@ -83,13 +91,13 @@ impl AddAssign<&Self> for Verdict {
 /// A publication is owed when its publisher began after the client had joined and the gateway accepted it. If it is missing, an
 /// announcement explains it that stands behind the last one heard before it and in front of the first heard after it, and that was
 /// heard after its publisher had begun: who loads the state anew on an announcement must not miss what came later. A
-/// `recovered: true` behind the announcement takes it back.
-pub fn judge(sent: &Publications, history: &[Note], repeats: Repeats) -> (Verdict, Vec<u64>) {
+/// `recovered: true` behind a `gap` takes it back.
+pub fn judge(sent: &Publications, history: &[Note], promise: Promise) -> (Verdict, Vec<u64>) {
     let mut verdict = Verdict::default();
     let Some(joined) = history.iter().find(|note| note.heard == Heard::Joined).map(|note| note.at) else {
         return (verdict, Vec::new());
     };
-    let firsts = firsts(sent, history, repeats, &mut verdict);
+    let firsts = firsts(sent, history, promise, &mut verdict);
     let mut order: Vec<(u64, usize)> = firsts
         .iter()
         .filter(|(number, _)| sent.get(number).is_some_and(|sent| sent.accepted))
@@ -107,6 +115,8 @@ pub fn judge(sent: &Publications, history: &[Note], repeats: Repeats) -> (Verdic
         let to = order.get(next).map_or(history.len(), |(_, at)| *at);
         if explained(history, from, to, sent.begun) {
             verdict.announced += 1;
+        } else if promise == Promise::Newest && next < order.len() {
+            verdict.superseded += 1;
         } else {
             verdict.unexplained += 1;
             unexplained.push(*number);
@@ -119,7 +129,7 @@ pub fn judge(sent: &Publications, history: &[Note], repeats: Repeats) -> (Verdic
 fn firsts(
     sent: &Publications,
     history: &[Note],
-    repeats: Repeats,
+    promise: Promise,
     verdict: &mut Verdict,
 ) -> BTreeMap<u64, usize> {
     let mut firsts = BTreeMap::new();
@@ -127,7 +137,7 @@ fn firsts(
     for (at, note) in history.iter().enumerate() {
         let number = match note.heard {
             Heard::Publication(number) => number,
-            Heard::Announced => {
+            Heard::Announced | Heard::Restarted => {
                 announced = Some(at);
                 continue;
             }
@@ -143,7 +153,7 @@ fn firsts(
                 verdict.delivered += 1;
             }
             Entry::Occupied(first) => {
-                let excused = repeats == Repeats::AfterAnnouncement && announced > Some(*first.get());
+                let excused = promise != Promise::Each && announced > Some(*first.get());
                 verdict.duplicated += u64::from(!excused);
             }
         }
@@ -166,15 +176,16 @@ fn disordered(order: &[(u64, usize)]) -> u64 {
 
 fn explained(history: &[Note], from: usize, to: usize, begun: Duration) -> bool {
     let (from, to) = (from.min(history.len()), to.max(from).min(history.len()));
-    let mut announced = false;
+    let (mut restarted, mut announced) = (false, false);
     for note in &history[from..to] {
         match note.heard {
+            Heard::Restarted => restarted |= note.at >= begun,
             Heard::Announced => announced |= note.at >= begun,
             Heard::Recovered => announced = false,
             Heard::Joined | Heard::Publication(_) => {}
         }
     }
-    announced
+    restarted || announced
 }
 
 /// Numbers as ranges, for people.

@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use crate::ledger::Heard::{Announced, Joined, Recovered};
-use crate::ledger::{Heard, Note, Publications, Repeats, Sent, Verdict, judge, ranges};
+use crate::ledger::Heard::{Announced, Joined, Recovered, Restarted};
+use crate::ledger::{Heard, Note, Promise, Publications, Sent, Verdict, judge, ranges};
 
 /// Numbers 1 to `count`, one a second, all accepted except `refused`.
 fn sent(count: u64, refused: &[u64]) -> Publications {
@@ -28,7 +28,7 @@ fn kept(at: u64, number: u64) -> (u64, Heard) {
 fn verdict(sent: &Publications, history: &[(u64, Heard)]) -> Verdict {
     let notes: Vec<Note> =
         history.iter().map(|(at, heard)| Note { at: second(*at), heard: *heard }).collect();
-    judge(sent, &notes, Repeats::Never).0
+    judge(sent, &notes, Promise::Each).0
 }
 
 #[test]
@@ -88,6 +88,9 @@ fn recovered_is_believed_and_therefore_has_to_be_true() {
     assert_eq!(verdict(&sent, &whole), Verdict { delivered: 5, ..Verdict::default() });
     let lie = [(0, Joined), live(1), (3, Announced), (4, Recovered), kept(4, 3), live(4), live(5)];
     assert_eq!(verdict(&sent, &lie), Verdict { delivered: 4, unexplained: 1, ..Verdict::default() });
+    // From a position that was given after the loss, nothing is missing.
+    let honest = [(0, Joined), live(1), (3, Restarted), (3, Recovered), live(4), live(5)];
+    assert_eq!(verdict(&sent, &honest), Verdict { delivered: 3, announced: 2, ..Verdict::default() });
 }
 
 #[test]
@@ -99,7 +102,7 @@ fn repetitions() {
     // The newest value comes again as state, where that was announced, and only there.
     let count = |history: &[(u64, Heard)]| {
         let notes = history.iter().map(|(at, heard)| Note { at: second(*at), heard: *heard });
-        judge(&sent, &notes.collect::<Vec<_>>(), Repeats::AfterAnnouncement).0.duplicated
+        judge(&sent, &notes.collect::<Vec<_>>(), Promise::EachAgain).0.duplicated
     };
     let again = [(0, Joined), live(1), live(2), (3, Announced), kept(3, 2)];
     assert_eq!((verdict(&sent, &again).duplicated, count(&again)), (1, 0));
@@ -119,6 +122,19 @@ fn disorder_and_inventions() {
     let history = [(0, Joined), live(1), live(3), live(2), live(9)];
     let expected = Verdict { delivered: 3, disordered: 1, invented: 1, ..Verdict::default() };
     assert_eq!(verdict(&sent(3, &[]), &history), expected);
+}
+
+#[test]
+fn of_values_the_newest_is_owed() {
+    let sent = sent(4, &[]);
+    let newest = |history: &[(u64, Heard)]| {
+        let notes = history.iter().map(|(at, heard)| Note { at: second(*at), heard: *heard });
+        judge(&sent, &notes.collect::<Vec<_>>(), Promise::Newest).0
+    };
+    let expected = Verdict { delivered: 2, superseded: 2, ..Verdict::default() };
+    assert_eq!(newest(&[(0, Joined), live(1), live(4)]), expected);
+    let expected = Verdict { delivered: 2, superseded: 1, unexplained: 1, ..Verdict::default() };
+    assert_eq!(newest(&[(0, Joined), live(1), live(3)]), expected);
 }
 
 #[test]

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use crate::client::{AfterGap, Client, Habits};
 use crate::inlet::Inlet;
-use crate::ledger::{Heard, Repeats, Verdict, judge, ranges};
+use crate::ledger::{Heard, Promise, Verdict, judge, ranges};
 use crate::proxy::Proxy;
 use crate::publisher::Publisher;
 use crate::redis::{Disk, Redis};
@@ -252,14 +252,15 @@ impl Rig {
     pub fn judged(&self, channels: &str) -> (Verdict, Vec<String>) {
         let (mut sum, mut lines) = (Verdict::default(), Vec::new());
         for publisher in self.publishers.iter().filter(|publisher| publisher.channel.starts_with(channels)) {
-            let repeats = match publisher.channel {
-                CACHE | RETRIED => Repeats::AfterAnnouncement,
-                _ => Repeats::Never,
+            let promise = match publisher.channel {
+                CACHE => Promise::Newest,
+                RETRIED => Promise::EachAgain,
+                _ => Promise::Each,
             };
             for client in &self.clients {
                 let diary = client.diary.lock();
                 let history = diary.notes.get(publisher.channel).map(Vec::as_slice).unwrap_or_default();
-                let (verdict, unexplained) = judge(&publisher.book.lock().numbers, history, repeats);
+                let (verdict, unexplained) = judge(&publisher.book.lock().numbers, history, promise);
                 let bad = verdict.unexplained + verdict.duplicated + verdict.disordered + verdict.invented;
                 if bad > 0 {
                     let missing = ranges(&unexplained);

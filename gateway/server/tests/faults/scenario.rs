@@ -105,9 +105,9 @@ pub async fn play(scenario: &Scenario) -> Outcome {
 fn line(name: &str, published: u64, sum: &Verdict, resumed: Option<Duration>, readyz: &str) -> String {
     let resumed = resumed.map_or("never".to_owned(), |took| format!("{} ms", took.as_millis()));
     format!(
-        "{name:<36} published {published:>5}  delivered {:>6}  duplicated {:>3}  announced as gap {:>5}  unexplained {:>3}  \
+        "{name:<36} published {published:>5}  delivered {:>6}  duplicated {:>3}  announced as gap {:>5}  superseded {:>3}  unexplained {:>3}  \
          resumed in {resumed:>8}  readyz {readyz}",
-        sum.delivered, sum.duplicated, sum.announced, sum.unexplained,
+        sum.delivered, sum.duplicated, sum.announced, sum.superseded, sum.unexplained,
     )
 }
 
