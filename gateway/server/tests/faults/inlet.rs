@@ -8,7 +8,7 @@ use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
 use serde_json::json;
-use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::TcpStream;
 
 /// A client of the API.
@@ -26,8 +26,17 @@ pub const ACCEPTED: &str = "accepted";
 pub enum Inlet {
     /// `POST /v1/publish` at an internal listener; `once` under an idempotency key for each number.
     Api { pod: SocketAddr, http: Http, once: bool },
-    /// `PUBLISH`, as an application does that knows nothing of the gateway.
-    Redis { redis: SocketAddr, connection: Option<BufReader<TcpStream>> },
+    /// `PUBLISH` or `XADD`, as an application does that knows nothing of the gateway.
+    Redis { redis: SocketAddr, verb: Verb, connection: Option<BufReader<TcpStream>> },
+}
+
+/// What an application says to Redis.
+#[derive(Clone, Copy, Debug)]
+pub enum Verb {
+    /// To a channel of Pub/Sub.
+    Publish,
+    /// To a stream.
+    Append,
 }
 
 impl Inlet {
@@ -46,23 +55,23 @@ impl Inlet {
         matches!(self, Self::Api { once: true, .. })
     }
 
-    /// A channel of Redis.
-    pub fn redis(redis: SocketAddr) -> Self {
-        Self::Redis { redis, connection: None }
+    /// A channel or stream of Redis.
+    pub fn redis(redis: SocketAddr, verb: Verb) -> Self {
+        Self::Redis { redis, verb, connection: None }
     }
 
     /// Says `number` to the channel and what became of it: [`ACCEPTED`], or why not. May be dropped while it waits.
     pub async fn say(&mut self, channel: &str, number: u64) -> String {
         match self {
             Self::Api { pod, http, once } => post(http, *pod, channel, number, *once).await,
-            Self::Redis { redis, connection } => {
+            Self::Redis { redis, verb, connection } => {
                 // Taken out, so that one that was dropped half-way is not used again.
                 let open = match connection.take() {
                     Some(open) => Ok(open),
                     None => TcpStream::connect(*redis).await.map(BufReader::new),
                 };
                 let Ok(mut open) = open else { return "no connection".to_owned() };
-                match command(&mut open, channel, number).await {
+                match command(&mut open, *verb, channel, number).await {
                     Ok(answer) => {
                         *connection = Some(open);
                         answer
@@ -95,9 +104,17 @@ async fn post(http: &Http, pod: SocketAddr, channel: &str, number: u64, once: bo
     }
 }
 
-async fn command(open: &mut BufReader<TcpStream>, channel: &str, number: u64) -> std::io::Result<String> {
+async fn command(
+    open: &mut BufReader<TcpStream>,
+    verb: Verb,
+    channel: &str,
+    number: u64,
+) -> std::io::Result<String> {
     let message = json!({"n": number}).to_string();
-    let words = ["PUBLISH", channel, &message];
+    let words = match verb {
+        Verb::Publish => vec!["PUBLISH", channel, &message],
+        Verb::Append => vec!["XADD", channel, "*", "data", &message],
+    };
     let mut bytes = format!("*{}\r\n", words.len());
     for word in words {
         bytes += &format!("${}\r\n{word}\r\n", word.len());
@@ -106,6 +123,10 @@ async fn command(open: &mut BufReader<TcpStream>, channel: &str, number: u64) ->
     let mut line = String::new();
     if open.read_line(&mut line).await? == 0 {
         return Err(std::io::ErrorKind::UnexpectedEof.into());
+    }
+    if let Some(length) = line.strip_prefix('$') {
+        let length: usize = length.trim().parse().map_err(std::io::Error::other)?;
+        open.read_exact(&mut vec![0; length + 2]).await?;
     }
     Ok(if line.starts_with('-') { line.trim().to_owned() } else { ACCEPTED.to_owned() })
 }

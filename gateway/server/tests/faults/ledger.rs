@@ -51,6 +51,8 @@ pub enum Promise {
     Each,
     /// The same; behind an announcement one may come again, because a Redis that lost its memory remembers no idempotency key.
     EachAgain,
+    /// The same in any order, because pods share the work: an announcement may then stand anywhere.
+    EachAnyhow,
     /// The newest value: an older one may be left out for it, and it may come again behind an announcement, as state.
     Newest,
 }
@@ -103,7 +105,9 @@ pub fn judge(sent: &Publications, history: &[Note], promise: Promise) -> (Verdic
         .filter(|(number, _)| sent.get(number).is_some_and(|sent| sent.accepted))
         .map(|(number, at)| (*number, *at))
         .collect();
-    verdict.disordered = disordered(&order);
+    if promise != Promise::EachAnyhow {
+        verdict.disordered = disordered(&order);
+    }
     order.sort_unstable();
     let mut unexplained = Vec::new();
     for (number, sent) in sent.iter().filter(|(_, sent)| sent.accepted && sent.begun >= joined) {
@@ -111,8 +115,13 @@ pub fn judge(sent: &Publications, history: &[Note], promise: Promise) -> (Verdic
             continue;
         }
         let next = order.partition_point(|(heard, _)| heard < number);
-        let from = next.checked_sub(1).map_or(0, |before| order[before].1 + 1);
-        let to = order.get(next).map_or(history.len(), |(_, at)| *at);
+        let (from, to) = match promise {
+            Promise::EachAnyhow => (0, history.len()),
+            _ => (
+                next.checked_sub(1).map_or(0, |before| order[before].1 + 1),
+                order.get(next).map_or(history.len(), |(_, at)| *at),
+            ),
+        };
         if explained(history, from, to, sent.begun) {
             verdict.announced += 1;
         } else if promise == Promise::Newest && next < order.len() {

@@ -1,6 +1,6 @@
 //! Redis and gateways are killed, frozen, cut off, emptied and deceived under traffic: nothing may be lost that nobody announces.
 //!
-//! `make faults` plays every scenario and prints a line for each; `cargo test` plays the three that find most. What each line of
+//! `make faults` plays every scenario and prints a line for each; `cargo test` plays those that find most. What each line of
 //! [docs/reliability.md](../../../../docs/reliability.md) promises is judged by the ledger, whose own tests are here too.
 #![allow(clippy::unwrap_used, clippy::panic, clippy::expect_used, clippy::print_stdout, unreachable_pub)]
 
@@ -70,6 +70,21 @@ async fn pods_that_know_nothing_of_each_other_are_found_out() {
     let (sum, lines) = rig.judged("");
     assert!(sum.unexplained > sum.delivered / 4, "{sum:?}");
     assert!(lines.len() >= 12, "each of four steady clients on each of three channels: {lines:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn redis_is_killed_and_comes_back_with_its_data() {
+    goes_well("killed, back with its data").await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn one_pod_of_two_is_cut_off() {
+    goes_well("one pod of two cut off").await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn one_gateway_of_two_is_killed() {
+    goes_well("one gateway of two, killed").await;
 }
 
 /// `FAULTS=WORD` plays those whose names have the word in them.

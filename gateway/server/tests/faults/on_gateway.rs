@@ -36,6 +36,7 @@ pub const SCENARIOS: &[Scenario] = &[
     Scenario {
         name: "a gateway alone, killed",
         broker: Broker::Memory,
+        keeps: false,
         strike: |rig| Box::pin(killed_alone(rig)),
         says: Expected::Silent(0),
         resumes_within: FOUND_ELSEWHERE,

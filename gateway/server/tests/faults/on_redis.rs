@@ -25,11 +25,13 @@ pub const SCENARIOS: &[Scenario] = &[
         name: "killed, back empty",
         strike: |rig| Box::pin(killed_and_wiped(rig, OUTAGE)),
         says: BOTH,
+        keeps: false,
         ..PLAIN
     },
     Scenario {
         name: "killed, back empty at once",
         strike: |rig| Box::pin(killed_and_wiped(rig, Duration::ZERO)),
+        keeps: false,
         ..PLAIN
     },
     Scenario {
@@ -37,21 +39,24 @@ pub const SCENARIOS: &[Scenario] = &[
         broker: Broker::Redis(Disk::Snapshot),
         strike: |rig| Box::pin(killed(rig, Disk::Snapshot)),
         says: BOTH,
+        keeps: false,
         ..PLAIN
     },
     Scenario { name: "stopped for 6 s", strike: |rig| Box::pin(stopped(rig)), says: BOTH, ..PLAIN },
     Scenario { name: "full", strike: |rig| Box::pin(full(rig)), ..PLAIN },
-    Scenario { name: "evicting", strike: |rig| Box::pin(evicting(rig)), ..PLAIN },
+    Scenario { name: "evicting", keeps: false, strike: |rig| Box::pin(evicting(rig)), ..PLAIN },
     Scenario { name: "read-only", strike: |rig| Box::pin(read_only(rig)), ..PLAIN },
-    Scenario { name: "flushed", strike: |rig| Box::pin(flushed(rig)), ..PLAIN },
+    Scenario { name: "flushed", keeps: false, strike: |rig| Box::pin(flushed(rig)), ..PLAIN },
     Scenario {
         name: "its clock jumps past every TTL",
         clock: Clock::Redis,
+        keeps: false,
         strike: |rig| Box::pin(jumped(rig)),
         ..PLAIN
     },
     Scenario {
         name: "a lagging replica promoted",
+        keeps: false,
         strike: |rig| Box::pin(promoted(rig)),
         says: BOTH,
         ..PLAIN

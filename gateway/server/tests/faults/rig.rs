@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use crate::client::{AfterGap, Client, Habits};
-use crate::inlet::Inlet;
+use crate::inlet::{Inlet, Verb};
 use crate::ledger::{Heard, Promise, Verdict, judge, ranges};
 use crate::proxy::Proxy;
 use crate::publisher::Publisher;
@@ -17,6 +17,8 @@ use crate::support::{PATIENCE, eventually, free_port, http};
 use crate::wall_clock::WallClock;
 use crate::watch::Watch;
 
+/// How the names of channels with `Stream` begin.
+pub const STREAMS: &str = "stream:";
 /// Channels that keep a history from which everything comes back.
 pub const STREAM: &str = "stream:s";
 /// The same, and its publisher asks again under the same idempotency key until it is accepted.
@@ -28,6 +30,9 @@ pub const NONE: &str = "none:n";
 
 /// What Pub/Sub of Redis brings to each pod by itself.
 pub const EVERY: &str = "every:e";
+
+/// What a stream of Redis brings to one pod or the other.
+pub const LOG: &str = "log:l";
 
 /// What the pods publish through.
 #[derive(Clone, Copy, PartialEq)]
@@ -255,6 +260,7 @@ impl Rig {
             let promise = match publisher.channel {
                 CACHE => Promise::Newest,
                 RETRIED => Promise::EachAgain,
+                LOG => Promise::EachAnyhow,
                 _ => Promise::Each,
             };
             for client in &self.clients {
@@ -308,7 +314,9 @@ fn publishers(pods: &[Pod], application: Option<&Proxy>, begin: Instant) -> Vec<
         [STREAM, CACHE, NONE].map(|channel| Publisher::start(channel, api(), begin)).into();
     publishers.push(Publisher::start(RETRIED, once, begin));
     if let Some(redis) = application.map(Proxy::address) {
-        publishers.push(Publisher::start(EVERY, vec![Inlet::redis(redis)], begin));
+        for (channel, verb) in [(EVERY, Verb::Publish), (LOG, Verb::Append)] {
+            publishers.push(Publisher::start(channel, vec![Inlet::redis(redis, verb)], begin));
+        }
     }
     publishers
 }

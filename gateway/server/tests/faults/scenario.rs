@@ -6,7 +6,7 @@ use futures_util::future::LocalBoxFuture;
 
 use crate::ledger::Verdict;
 use crate::redis::Disk;
-use crate::rig::{Broker, Rig, STREAM};
+use crate::rig::{Broker, Rig, STREAMS};
 use crate::watch::Says;
 
 /// A loss that only a check of positions can find is told within this.
@@ -44,6 +44,7 @@ pub const PLAIN: Scenario = Scenario {
     strike: |rig| Box::pin(async { rig.usable() }),
     says: Expected::Ready,
     resumes_within: Duration::from_secs(2),
+    keeps: true,
     loses: &[],
 };
 
@@ -61,6 +62,8 @@ pub struct Scenario {
     pub says: Expected,
     /// From a usable Redis to the delivery of what is published after it.
     pub resumes_within: Duration,
+    /// Whether everything that was kept still is, so that nothing at all is missing on channels with `Stream`.
+    pub keeps: bool,
     /// Pods whose clients may lose their connections; those of all others may not.
     pub loses: &'static [usize],
 }
@@ -93,7 +96,11 @@ pub async fn play(scenario: &Scenario) -> Outcome {
     let (sum, lines) = rig.judged("");
     failures.extend(lines);
     let line = line(scenario.name, rig.published(), &sum, resumed, &readyz);
-    if rig.judged(STREAM).0.delivered == 0 {
+    let streams = rig.judged(STREAMS).0;
+    if scenario.keeps && streams.announced > 0 {
+        failures.push(format!("{} missing on channels with Stream", streams.announced));
+    }
+    if streams.delivered == 0 {
         failures.push("nothing was delivered".to_owned());
     }
     if !failures.is_empty() {
