@@ -22,7 +22,6 @@ pub(super) enum Heard {
     Publication(Publication, Stamp),
     Standing(Standing),
     Subscribed(ChannelName),
-    Unheard(Vec<ChannelName>),
     Overflow,
 }
 
@@ -56,7 +55,6 @@ impl Redis {
         match item {
             Item::Message(message) => self.read_message(&message),
             Item::Subscribed(channel) => Some(Heard::Subscribed(channel)),
-            Item::Unheard(channels) => Some(Heard::Unheard(channels)),
             Item::Overflow => Some(Heard::Overflow),
         }
     }
@@ -107,6 +105,10 @@ impl Redis {
                         }
                     }
                 }
+                Heard::Subscribed(channel) => {
+                    self.flush(&mut ready);
+                    self.carry(&mut interests, channel, heard);
+                }
                 other => {
                     self.flush(&mut ready);
                     if let Some(repair) = self.note(&mut interests, other) {
@@ -119,9 +121,31 @@ impl Redis {
         None
     }
 
+    /// Redis has confirmed subscriptions. What a channel that keeps nothing missed meanwhile is told here: behind the last that was
+    /// missed, and before the first that is heard again.
+    fn carry(&self, interests: &mut Interests, first: ChannelName, heard: &mut VecDeque<Heard>) {
+        let (mut unheard, mut next) = (Vec::new(), Some(first));
+        while let Some(channel) = next {
+            if interests.was_promised(&channel) {
+                unheard.push(channel.clone());
+            }
+            if let Some((channel, generation, position)) = interests.subscribed(&channel) {
+                self.sink.ready(channel, generation, position);
+            }
+            next = match heard.pop_front() {
+                Some(Heard::Subscribed(channel)) => Some(channel),
+                other => {
+                    other.into_iter().for_each(|other| heard.push_front(other));
+                    None
+                }
+            };
+        }
+        self.gap(&unheard, GapReason::BrokerReconnected);
+    }
+
     fn note(&self, interests: &mut Interests, heard: Heard) -> Option<Repair> {
         match heard {
-            Heard::Publication(..) => {}
+            Heard::Publication(..) | Heard::Subscribed(_) => {}
             Heard::Standing(standing) => {
                 self.knowledge.stands(standing.epoch, standing.since, standing.sequence);
                 let question = self.questions.lock().remove(&standing.nonce);
@@ -133,13 +157,6 @@ impl Redis {
                 }
                 question.into_iter().for_each(|question| self.finish(interests, question));
             }
-            Heard::Subscribed(channel) => {
-                let ready = interests.subscribed(&channel);
-                ready.into_iter().for_each(|(channel, generation, position)| {
-                    self.sink.ready(channel, generation, position);
-                });
-            }
-            Heard::Unheard(channels) => self.gap(&channels, GapReason::BrokerReconnected),
             Heard::Overflow => {
                 self.gap(&interests.unkept(), GapReason::Missed);
                 self.signals.check.notify_one();

@@ -84,7 +84,7 @@ impl Redis {
         tracing::info!(redis = %address, resumed, "the broker is connected");
         let mut asked = Instant::now();
         loop {
-            self.follow(&mut heard, session, resumed).await?;
+            self.follow(&mut heard).await?;
             tokio::select! {
                 () = connection.closed() => return Err(Trouble::Closed),
                 () = self.signals.renew.notified() => return Err(Trouble::Silent),
@@ -99,22 +99,14 @@ impl Redis {
     }
 
     /// Subscribes and gives up what there is.
-    async fn follow(
-        &self,
-        heard: &mut MultiplexedConnection,
-        session: Session,
-        resumed: bool,
-    ) -> Result<(), Trouble> {
+    async fn follow(&self, heard: &mut MultiplexedConnection) -> Result<(), Trouble> {
         loop {
             let channels = self.interests.lock().take_pending(CHUNK);
             if channels.is_empty() {
                 break;
             }
             heard.subscribe(&self.topics(&channels)).await?;
-            let (kept, unkept) = self.interests.lock().sort(channels);
-            if resumed && !unkept.is_empty() {
-                self.queue.push(session, Item::Unheard(unkept));
-            }
+            let kept = self.interests.lock().kept(channels);
             for channels in kept.chunks(CHECKED) {
                 if self.ask(channels.to_vec(), false, None).await.is_err() {
                     self.signals.check.notify_one();

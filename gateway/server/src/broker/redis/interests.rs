@@ -163,18 +163,15 @@ impl Interests {
         Some((channel.clone(), generation, position))
     }
 
-    /// Of these, those that keep history, and those that keep none and were carried before: what they missed is lost.
-    pub(super) fn sort(&self, channels: Vec<ChannelName>) -> (Vec<ChannelName>, Vec<ChannelName>) {
-        let known = channels.into_iter().filter_map(|name| Some((self.channels.get(&name)?, name)));
-        let mut sorted = (Vec::new(), Vec::new());
-        for (interest, name) in known {
-            if interest.keeps {
-                sorted.0.push(name);
-            } else if interest.answered {
-                sorted.1.push(name);
-            }
-        }
-        sorted
+    /// Whether somebody was told that the channel is carried, and it keeps nothing that could be read later.
+    pub(super) fn was_promised(&self, channel: &ChannelName) -> bool {
+        self.channels.get(channel).is_some_and(|interest| interest.answered && !interest.keeps)
+    }
+
+    /// Of these, those that keep history.
+    pub(super) fn kept(&self, channels: Vec<ChannelName>) -> Vec<ChannelName> {
+        let keeps = |name: &ChannelName| self.channels.get(name).is_some_and(|interest| interest.keeps);
+        channels.into_iter().filter(keeps).collect()
     }
 
     /// Every channel.
