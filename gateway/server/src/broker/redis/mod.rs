@@ -141,6 +141,13 @@ impl Redis {
         );
     }
 
+    /// Uses another address from now on: another password, or another Redis. Both connections are made anew.
+    pub fn replace(&self, address: Address) {
+        *self.address.lock() = address.clone();
+        self.link.replace(address);
+        self.signals.renew.notify_waiters();
+    }
+
     /// Counts since the start.
     pub fn counts(&self) -> &Counts {
         &self.counts

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::panic, clippy::expect_used)]
 
 mod contract;
+mod loss;
 mod stage;
 
 use std::sync::Arc;
@@ -18,11 +19,14 @@ use stage::redis::Redis as Server;
 
 /// A pod's broker, and its work until the end of the test.
 fn pod(server: &Server, name: &str, sink: Arc<dyn BrokerSink>, retention: Retention) -> Arc<Redis> {
-    let address = RedisAddress { url: server.url(), password: None, ca: None };
-    let broker = Redis::new(Address::new(&address).unwrap(), Names::new("test", name), sink, retention);
+    let broker = Redis::new(address_of(server), Names::new("test", name), sink, retention);
     let running = Arc::clone(&broker);
     tokio::spawn(async move { running.run().await });
     broker
+}
+
+fn address_of(server: &Server) -> Address {
+    Address::new(&RedisAddress { url: server.url(), password: None, ca: None }).unwrap()
 }
 
 /// A name that no other gateway of this run has.
