@@ -9,6 +9,7 @@ mod history;
 mod kept;
 mod memory;
 mod presence;
+mod presence_redis;
 mod present;
 mod redis;
 mod window;
@@ -21,6 +22,7 @@ pub use memory::Memory;
 pub use presence::{
     CHANGES, Change, LEASE, Lease, Presence, PresenceError, PresenceFuture, PresenceSink, RENEWAL, Said, What,
 };
+pub use presence_redis::RedisPresence;
 pub use present::MemoryPresence;
 pub use redis::{Counts, Redis};
 use rtgw_hub::GapScope;

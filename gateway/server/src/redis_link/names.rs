@@ -30,6 +30,22 @@ pub enum Kind {
     Revoked,
     /// Pub/Sub channel of one pod: probes and positions, in the order of the publications around them.
     Pod,
+    /// Sorted set of the pods that say who hears what, by the ends of their leases.
+    PresencePods,
+    /// Pub/Sub channel of who comes and goes, heard by all pods.
+    PresenceNews,
+    /// Set of the channels that a pod says something of, by the pod.
+    PresenceChannels,
+    /// Hash of a channel's members by their connections.
+    PresenceMembers,
+    /// Sorted set of the same connections, for pages.
+    PresenceOrder,
+    /// Hash of a channel's users: how many connections each has.
+    PresenceUsers,
+    /// There while a channel has too many members to tell of.
+    PresenceCrowd,
+    /// Set of the connections of a channel that one pod said; the pod stands behind the name.
+    PresenceHeld,
     /// What pods that share a source announce to each other, by the source's name.
     SourceGap,
     /// Who reads a source that one pod reads, by the source's name.
@@ -54,6 +70,14 @@ impl Kind {
             Self::Pods => "pods",
             Self::Revoked => "revoked",
             Self::Pod => "pod",
+            Self::PresencePods => "presence-pods",
+            Self::PresenceNews => "presence-news",
+            Self::PresenceChannels => "presence-channels",
+            Self::PresenceMembers => "presence-members",
+            Self::PresenceOrder => "presence-order",
+            Self::PresenceUsers => "presence-users",
+            Self::PresenceCrowd => "presence-crowd",
+            Self::PresenceHeld => "presence-held",
             Self::SourceGap => "source-gap",
             Self::SourceLease => "source-lease",
             Self::SourceTerm => "source-term",

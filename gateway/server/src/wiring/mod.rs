@@ -2,6 +2,7 @@
 
 mod brokers;
 mod outward;
+mod presences;
 mod reload;
 mod sources;
 mod together;
@@ -20,7 +21,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::auth::Admitter;
-use crate::broker::{self, Broker, MemoryPresence};
+use crate::broker::{self, Broker};
 use crate::client_publishing::ClientPublisher;
 use crate::commands::Commands;
 use crate::control::Control;
@@ -31,7 +32,6 @@ use crate::intake::{Counts, Intake, Interests, Room, Sensitive};
 use crate::latest::Latest;
 use crate::limits::{self, Connections, Users, capacity, open_files};
 use crate::metrics::{Handshakes, Metrics, MetricsParts, Reports};
-use crate::presence::Roster;
 use crate::publishing::Publisher;
 use crate::questions::{Questions, ToBroker};
 use crate::readiness::Readiness;
@@ -45,6 +45,7 @@ use crate::transport::{self, Settings, Transport};
 use crate::watch::Watch;
 use outward::Link;
 use parking_lot::Mutex;
+use presences::Presences;
 use reload::{CommandParts, Keys, Live};
 use sources::Sources;
 use together::Together;
@@ -128,8 +129,7 @@ impl Bound {
         core.together.run(&tasks, &ended);
         let (probe, broker, probing) = (Arc::clone(&core.readiness), Arc::clone(&core.broker), ended.clone());
         tasks.spawn(async move { probe.keep_probing(&*broker, &probing).await });
-        let (roster, present) = (Arc::clone(&core.roster), ended.clone());
-        tasks.spawn(async move { roster.keep(&present).await });
+        tasks.spawn(core.presences.clone().keep(ended.clone()));
         core.follow(source, &options, &public.0, &tasks, &ended)?;
         let accepting = CancellationToken::new();
         tasks.spawn(public.0.serve(public.1, accepting.clone()));
@@ -168,7 +168,7 @@ struct Core {
     rules: Arc<Rulebook>,
     admitter: Arc<ArcSwap<Admitter>>,
     publisher: Publisher,
-    roster: Arc<Roster>,
+    presences: Presences,
     pages: Arc<Pages>,
     counts: Arc<Counts>,
     connections: Arc<Connections>,
@@ -199,7 +199,7 @@ impl Core {
         let intake = Arc::new(intake.asking(sensitive(&rules)));
         let room = Room::new(Arc::clone(&intake), config.limits.pod_channels);
         let (broker, redis) = brokers::choose(config, options, &intake, &rules)?;
-        let roster = roster(&intake, &rules, &counts);
+        let presences = Presences::choose(config, options, &intake, &rules)?;
         let admitter = admitter(config, options, &rules);
         let publisher = Publisher::new(Arc::clone(&broker), find_rule(&rules), Arc::clone(&counts));
         let to_broker = to_broker(&broker, &intake, &publisher, settings.clock);
@@ -214,9 +214,9 @@ impl Core {
             Arc::clone(&room),
             inboxes.clone(),
         );
-        let questions = Arc::new(questions.with_presence(Arc::clone(&roster)));
+        let questions = Arc::new(questions.with_presence(Arc::clone(&presences.roster)));
         let interests = Interests::new(Arc::clone(&intake), Arc::clone(&broker));
-        link.bind((interests, questions, Arc::clone(&roster), inboxes.clone()));
+        link.bind((interests, questions, Arc::clone(&presences.roster), inboxes.clone()));
         let together = Together::new(config, options, &rules, &room, &inboxes, &admitter)?;
         let (connections, pending) = places(config, inboxes.len());
         Ok(Self {
@@ -231,7 +231,7 @@ impl Core {
             rules,
             admitter,
             publisher,
-            roster,
+            presences,
             pages: to_broker.pages,
             counts,
             connections,
@@ -306,7 +306,7 @@ impl Core {
             public,
             publisher: self.publisher.clone(),
             pods: self.together.pods.clone(),
-            roster: Arc::clone(&self.roster),
+            roster: Arc::clone(&self.presences.roster),
             pages: Arc::clone(&self.pages),
             counts: Arc::clone(&self.counts),
             metrics,
@@ -429,11 +429,6 @@ fn admitter(config: &Checked, options: &Options, rules: &Rulebook) -> Arc<ArcSwa
 fn sensitive(rules: &Arc<Rulebook>) -> Sensitive {
     let rules = Arc::clone(rules);
     Box::new(move |channels| rules.any_sensitive(channels))
-}
-
-fn roster(intake: &Arc<Intake>, rules: &Arc<Rulebook>, counts: &Arc<Counts>) -> Arc<Roster> {
-    let presence = Arc::new(MemoryPresence::new(Arc::clone(intake) as _));
-    Roster::new(Arc::clone(rules), presence, Arc::clone(counts))
 }
 
 /// The ways of clients to the broker.
