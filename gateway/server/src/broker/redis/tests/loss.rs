@@ -306,7 +306,8 @@ async fn a_redis_that_remembers_everything_keeps_its_epoch() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_replica_that_had_not_seen_everything_begins_a_new_epoch() {
-    let (primary, replica) = (Server::start(), Server::start());
+    // Replication writes snapshots to where a server was started.
+    let ((primary, of_primary), (replica, of_replica)) = (with_a_disk(), with_a_disk());
     let here = Pod::start(&primary).await;
     here.publish(&["stream"], 1).await;
     replica.cli(&["REPLICAOF", "127.0.0.1", &primary.address().port().to_string()]);
@@ -321,6 +322,9 @@ async fn a_replica_that_had_not_seen_everything_begins_a_new_epoch() {
     let after = here.publish_at_last(&["stream"], 3).await.unwrap();
     assert!(after.epoch != before.epoch, "{before:?} {after:?}");
     here.ears.hear("3").await;
+    drop((primary, replica));
+    std::fs::remove_dir_all(of_primary).unwrap();
+    std::fs::remove_dir_all(of_replica).unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
