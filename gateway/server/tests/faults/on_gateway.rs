@@ -1,6 +1,9 @@
 //! What befalls gateways: killed, stopped, with a clock that jumps.
 
+use std::net::SocketAddr;
 use std::time::Duration;
+
+use futures_util::StreamExt;
 
 use crate::rig::{Broker, Rig};
 use crate::scenario::{Clock, Expected, PLAIN, Scenario};
@@ -79,7 +82,17 @@ async fn jumped(rig: &mut Rig) {
     rig.strike().await;
     for hours in [1, -1] {
         rig.clock.as_ref().expect("the scenario has a clock").set(hours * HOUR);
+        let ahead = greeted_at(rig.pods[1].public).await - jiff::Timestamp::now().as_second();
+        assert!((ahead - hours * HOUR).abs() < 60, "the pod's clock is {ahead} s ahead");
         rig.pass(Duration::from_secs(2)).await;
     }
     rig.usable();
+}
+
+/// Seconds since 1970, as a pod tells its clients.
+async fn greeted_at(pod: SocketAddr) -> i64 {
+    let (mut stream, _) = tokio_tungstenite::connect_async(format!("ws://{pod}/ws")).await.unwrap();
+    let greeting = stream.next().await.unwrap().unwrap().into_text().unwrap();
+    let greeting: serde_json::Value = serde_json::from_str(greeting.as_str()).unwrap();
+    greeting["timestamp"].as_str().unwrap().parse::<jiff::Timestamp>().unwrap().as_second()
 }

@@ -144,6 +144,9 @@ async fn flushed(rig: &mut Rig) {
 async fn jumped(rig: &mut Rig) {
     rig.strike().await;
     rig.clock.as_ref().expect("the scenario has a clock").set(HOUR);
+    let told = rig.redis().cli(&["TIME"]);
+    let ahead = told.lines().next().unwrap().parse::<i64>().unwrap() - jiff::Timestamp::now().as_second();
+    assert!((ahead - HOUR).abs() < 60, "the clock of Redis is {ahead} s ahead");
     rig.pass(Duration::from_secs(2)).await;
     rig.usable();
 }
