@@ -118,6 +118,8 @@ const LEAVES: &[(Class, &[&str])] = &[
             "limits.user.connections",
             "limits.user.policy",
             "observability.logLevel",
+            "redis.external.caRef.key",
+            "redis.external.passwordRef.key",
             "sources[].ingest",
             "sources[].name",
             "sources[].publish[].channelsFrom",
@@ -154,9 +156,7 @@ const LEAVES: &[(Class, &[&str])] = &[
             "image",
             "podTemplate",
             "redis.embedded",
-            "redis.external.caRef.key",
             "redis.external.caRef.name",
-            "redis.external.passwordRef.key",
             "redis.external.passwordRef.name",
             "redis.external.url",
             "redis.managed",
@@ -211,13 +211,21 @@ pub fn held(before: &crate::Checked, after: &crate::Checked) -> Vec<crate::Probl
     if (&before.name, &before.namespace) != (&after.name, &after.namespace) {
         hold("metadata.name", "another gateway needs a restart");
     }
-    // A password may change with its Secret; another Redis is another broker.
-    let address = |redis: &Redis| match redis {
+    // Credentials may change under live connections; another Redis is another broker.
+    let place = |redis: &Redis| match redis {
         Redis::Embedded => None,
-        Redis::External(RedisAddress { url, .. }) => Some(url.clone()),
+        Redis::External(RedisAddress { url, .. }) => {
+            let (scheme, rest) = url.split_once("://").unwrap_or(("", url));
+            let host = rest.rsplit_once('@').map_or(rest, |(_, host)| host);
+            Some((scheme.to_owned(), host.to_owned()))
+        }
     };
-    if address(&before.redis) != address(&after.redis) {
-        hold("spec.redis", "another Redis needs a restart");
+    if place(&before.redis) != place(&after.redis) {
+        hold(
+            "spec.redis",
+            "another Redis needs a restart of all pods at once: two that publish in different ones do not hear each other; its user, \
+             password and certificates may change",
+        );
     }
     held
 }

@@ -74,6 +74,11 @@ async fn tls_trusts_whom_the_secret_names_and_nobody_else() {
     // The system does not know who signed it.
     let doubting = trouble(&at(format!("rediss://localhost:{port}"))).await;
     assert_eq!((doubting.reason(), doubting.is_final()), ("tls", true), "{doubting}");
+    // Told whom to trust, it connects without being made anew.
+    let address = Address::new(&RedisAddress { ca: None, ..trusting.clone() }).unwrap();
+    assert_eq!(dial(&address, |_| {}).await.unwrap_err().reason(), "tls");
+    assert!(address.clone().renew(&trusting).unwrap());
+    dial(&address, |_| {}).await.unwrap();
     let elsewhere = RedisAddress { url: format!("rediss://127.0.0.2:{port}"), ..trusting };
     assert_eq!(trouble(&elsewhere).await.reason(), "tls", "the name has to fit");
 }

@@ -75,7 +75,7 @@ impl Others {
                 }
             };
             if log.speaks(trouble.reason()) {
-                let redis = self.address.load();
+                let redis = &self.address;
                 tracing::warn!(%redis, error = %trouble, reason = trouble.reason(),
                     "other pods are not heard: {}", trouble.advice());
             }
@@ -84,8 +84,7 @@ impl Others {
     }
 
     async fn open(&self, heard: mpsc::Sender<Result<Vec<u8>, Ignored>>) -> Result<Connection, Trouble> {
-        let address = self.address.load_full();
-        let connection = dial(&address, move |push| {
+        let connection = dial(&self.address, move |push| {
             if let Some(message) = payload(push) {
                 // Who asked is told by the silence; what has to be known by all is kept in Redis, too.
                 let _lost = heard.try_send(message);

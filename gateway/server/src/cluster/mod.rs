@@ -18,7 +18,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use arc_swap::{ArcSwap, ArcSwapOption};
+use arc_swap::ArcSwapOption;
 use clock::Clock;
 pub use lists::{Channels, Connection, Connections, merged};
 use message::Message;
@@ -65,7 +65,7 @@ pub struct Pods {
 pub struct Others {
     pod: String,
     link: Link,
-    address: ArcSwap<Address>,
+    address: Address,
     keys: ArcSwapOption<Keys>,
     /// Names in Redis: the channel of all pods, the beginning of that of each, who is there, and what is revoked.
     names: Names,
@@ -162,7 +162,7 @@ impl Others {
         let others = Self {
             pod: pod.to_owned(),
             link,
-            address: ArcSwap::from_pointee(address),
+            address,
             keys: ArcSwapOption::new(keys),
             names: Names::new(&config.namespace, &config.name),
             clock: Clock::default(),
@@ -190,15 +190,14 @@ impl Others {
         self.keys.load().is_some()
     }
 
-    /// Goes on with the secrets of `config`, and hears at `address` from the next connection on.
-    pub fn reload(&self, config: &Checked, address: Address) {
+    /// Goes on with the secrets of `config`.
+    pub fn reload(&self, config: &Checked) {
         let keys = Keys::of(config);
         let keys = match (keys, self.keys.load_full()) {
             (Some(keys), Some(before)) => Some(keys.after(&before)),
             (keys, _) => keys,
         };
         self.keys.store(keys.map(Arc::new));
-        self.address.store(Arc::new(address));
     }
 
     /// Tells another pod that a connection of its gives way. Never waits.

@@ -5,18 +5,29 @@ use std::sync::Arc;
 
 use redis::{ConnectionAddr, IntoConnectionInfo, ProtocolVersion, RedisConnectionInfo};
 use rtgw_config::checked::{Redis, RedisAddress};
-use tokio::sync::OnceCell;
+use tokio::sync::{OnceCell, watch};
 use tokio_rustls::TlsConnector;
 
 use crate::trust::{self, TrustError};
 
-/// The address of a Redis, checked. Printing it shows no credential. Clones share what they have read of the system's certificates.
+/// The address of a Redis, checked. Printing it shows no credential. Clones share what they have read of the system's certificates, and
+/// the credentials, which may change while connections live ([`Address::renew`]).
 #[derive(Clone)]
 pub struct Address {
     host: String,
     port: u16,
-    settings: RedisConnectionInfo,
+    database: i64,
+    secure: bool,
+    credentials: Arc<watch::Sender<Credentials>>,
+}
+
+/// Who connects, and whom it trusts there.
+#[derive(Clone)]
+pub(super) struct Credentials {
+    pub(super) settings: RedisConnectionInfo,
     tls: Option<Arc<OnceCell<TlsConnector>>>,
+    /// Those before, until Redis has taken these.
+    pub(super) before: Option<RedisConnectionInfo>,
 }
 
 /// An address that cannot be used. Never repeats the address: it may hold a password.
@@ -74,17 +85,57 @@ impl Address {
                 Some(OnceCell::new_with(Some(TlsConnector::from(trusted))))
             }
         };
-        Ok(Self { host, port, settings, tls: tls.map(Arc::new) })
+        let database = settings.db();
+        let credentials = Credentials { settings, tls: tls.map(Arc::new), before: None };
+        Ok(Self { host, port, database, secure, credentials: Arc::new(watch::Sender::new(credentials)) })
+    }
+
+    /// Goes on with the user, the password and the certificates of `address`: connections that live tell Redis, and later ones begin
+    /// with them. Says whether it did, which it does not where `address` is another place.
+    ///
+    /// # Errors
+    /// As [`Address::new`]; then nothing changes.
+    pub fn renew(&self, address: &RedisAddress) -> Result<bool, AddressError> {
+        let renewed = Self::new(address)?;
+        let place = |address: &Self| (address.host.clone(), address.port, address.database, address.secure);
+        if place(self) != place(&renewed) {
+            return Ok(false);
+        }
+        let renewed = renewed.credentials();
+        self.credentials.send_modify(|current| {
+            // What Redis has taken last may have to do for a while, if the Secret is ahead of Redis.
+            let proven = current.before.take().unwrap_or_else(|| current.settings.clone());
+            *current = Credentials { before: Some(proven), ..renewed };
+        });
+        Ok(true)
+    }
+
+    /// Redis has taken `settings`: where they are those of now, nobody needs those before.
+    pub(super) fn taken(&self, settings: &RedisConnectionInfo) {
+        self.credentials.send_if_modified(|current| {
+            if login(&current.settings) == login(settings) {
+                current.before = None;
+            }
+            false
+        });
+    }
+
+    /// Those of now.
+    pub(super) fn credentials(&self) -> Credentials {
+        self.credentials.borrow().clone()
+    }
+
+    /// Tells when there are others.
+    pub(super) fn renewals(&self) -> watch::Receiver<Credentials> {
+        self.credentials.subscribe()
     }
 
     pub(super) fn place(&self) -> (&str, u16) {
         (&self.host, self.port)
     }
+}
 
-    pub(super) fn settings(&self) -> &RedisConnectionInfo {
-        &self.settings
-    }
-
+impl Credentials {
     /// `None` where TLS is not asked for.
     pub(super) async fn tls(&self) -> Result<Option<TlsConnector>, TrustError> {
         let Some(tls) = &self.tls else { return Ok(None) };
@@ -93,10 +144,15 @@ impl Address {
     }
 }
 
+/// The user and the password.
+pub(super) fn login(settings: &RedisConnectionInfo) -> (Option<&str>, Option<&str>) {
+    (settings.username(), settings.password())
+}
+
 impl fmt::Display for Address {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let scheme = if self.tls.is_some() { "rediss" } else { "redis" };
-        write!(f, "{scheme}://{}:{}/{}", self.host, self.port, self.settings.db())
+        let scheme = if self.secure { "rediss" } else { "redis" };
+        write!(f, "{scheme}://{}:{}/{}", self.host, self.port, self.database)
     }
 }
 
@@ -137,10 +193,7 @@ mod tests {
         assert_eq!(printed, "redis://cache:7000/3 redis://cache:7000/3");
         address.password = Some(Secret(b"from-secret".to_vec()));
         let checked = Address::new(&address).unwrap();
-        assert_eq!(
-            (checked.settings().username(), checked.settings().password()),
-            (Some("user"), Some("from-secret"))
-        );
+        assert_eq!(login(&checked.credentials().settings), (Some("user"), Some("from-secret")));
         assert!(!format!("{checked:?}").contains("secret"));
     }
 
@@ -178,6 +231,38 @@ mod tests {
             Address::new(&RedisAddress { ca: Some(Secret(b"hunter2".to_vec())), ..at("rediss://cache") });
         let error = error.unwrap_err().to_string();
         assert!(error.contains("no certificate") && !error.contains("hunter2"), "{error}");
+    }
+
+    #[test]
+    fn credentials_are_renewed_in_all_clones_and_only_at_the_same_place() {
+        let with = |url: &str, password: &str| RedisAddress {
+            password: Some(Secret(password.as_bytes().to_vec())),
+            ..at(url)
+        };
+        let address = Address::new(&with("redis://app@cache", "one")).unwrap();
+        let clone = address.clone();
+        for elsewhere in
+            ["redis://app@other", "redis://app@cache:6380", "redis://app@cache/1", "rediss://app@cache"]
+        {
+            assert!(!address.renew(&with(elsewhere, "two")).unwrap(), "{elsewhere}");
+        }
+        let now = || {
+            let Credentials { settings, before, .. } = clone.credentials();
+            (
+                settings.password().unwrap().to_owned(),
+                before.map(|before| before.password().unwrap().to_owned()),
+            )
+        };
+        let expected = |now: &str, before: Option<&str>| (now.to_owned(), before.map(ToOwned::to_owned));
+        assert_eq!(now(), expected("one", None));
+        assert!(address.renew(&with("redis://app@cache:6379/0", "two")).unwrap());
+        let two = clone.credentials().settings;
+        assert!(address.renew(&with("redis://app@cache", "three")).unwrap());
+        assert_eq!(now(), expected("three", Some("one")), "the last ones that Redis has taken are kept");
+        address.taken(&two);
+        assert_eq!(now(), expected("three", Some("one")), "an answer about those between says nothing");
+        address.taken(&clone.credentials().settings);
+        assert_eq!(now(), expected("three", None));
     }
 
     #[test]

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use redis::aio::MultiplexedConnection;
-use redis::{AsyncConnectionConfig, PushInfo, PushKind};
+use redis::{AsyncConnectionConfig, PushInfo, PushKind, RedisConnectionInfo};
 use rustls::pki_types::ServerName;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
@@ -14,6 +14,8 @@ use tokio::sync::Notify;
 use tokio::task::AbortHandle;
 use tokio::time::timeout;
 
+use super::address::Credentials;
+use super::renewal::renew;
 use super::{Address, Trouble};
 
 /// From the name to the end of the greeting. With the longest delay between attempts it stays below the 2 s in which work has to resume.
@@ -36,6 +38,7 @@ pub struct Connection {
     commands: MultiplexedConnection,
     closed: Arc<Notify>,
     driver: AbortHandle,
+    renewing: AbortHandle,
 }
 
 impl Connection {
@@ -53,6 +56,7 @@ impl Connection {
 impl Drop for Connection {
     fn drop(&mut self) {
         self.driver.abort();
+        self.renewing.abort();
     }
 }
 
@@ -72,9 +76,45 @@ async fn connect(
     address: &Address,
     on_push: impl Fn(PushInfo) + Send + Sync + 'static,
 ) -> Result<Connection, Trouble> {
-    let stream = open(address).await?;
+    // From before the credentials are read, so that no change is missed.
+    let renewals = address.renewals();
+    let credentials = address.credentials();
+    let on_push: OnPush = Arc::new(on_push);
+    let (settings, greeted) = match (
+        greet(address, &credentials, &credentials.settings, &on_push).await,
+        &credentials.before,
+    ) {
+        (Err(refused), Some(before)) if refused.is_of_credentials() => {
+            let greeted = greet(address, &credentials, before, &on_push).await.map_err(|_| refused)?;
+            tracing::warn!(redis = %address, "Redis refuses the new credentials; those before still count");
+            (before, greeted)
+        }
+        (greeted, _) => (&credentials.settings, greeted?),
+    };
+    address.taken(settings);
+    let Greeted { commands, closed, driver } = greeted;
+    let renewing = renew(address.clone(), renewals, commands.clone(), settings.clone());
+    let renewing = tokio::spawn(renewing).abort_handle();
+    Ok(Connection { commands, closed, driver, renewing })
+}
+
+type OnPush = Arc<dyn Fn(PushInfo) + Send + Sync>;
+
+struct Greeted {
+    commands: MultiplexedConnection,
+    closed: Arc<Notify>,
+    driver: AbortHandle,
+}
+
+async fn greet(
+    address: &Address,
+    credentials: &Credentials,
+    settings: &RedisConnectionInfo,
+    on_push: &OnPush,
+) -> Result<Greeted, Trouble> {
+    let stream = open(address, credentials).await?;
     let closed = Arc::new(Notify::new());
-    let ended = Arc::clone(&closed);
+    let (ended, on_push) = (Arc::clone(&closed), Arc::clone(on_push));
     let config = AsyncConnectionConfig::new()
         .set_response_timeout(Some(ANSWER))
         .set_pipeline_buffer_size(WAITING)
@@ -86,15 +126,14 @@ async fn connect(
             }
             Ok::<_, redis::aio::SendError>(())
         });
-    let (commands, driver) =
-        MultiplexedConnection::new_with_config(address.settings(), stream, config).await?;
+    let (commands, driver) = MultiplexedConnection::new_with_config(settings, stream, config).await?;
     let driver = tokio::spawn(driver).abort_handle();
-    Ok(Connection { commands, closed, driver })
+    Ok(Greeted { commands, closed, driver })
 }
 
-async fn open(address: &Address) -> Result<Box<dyn Stream>, Trouble> {
+async fn open(address: &Address, credentials: &Credentials) -> Result<Box<dyn Stream>, Trouble> {
     let (host, port) = address.place();
-    let tls = address.tls().await?;
+    let tls = credentials.tls().await?;
     let tcp = reach(host, port).await.map_err(|error| Trouble::Connect(error.to_string()))?;
     let Some(tls) = tls else { return Ok(Box::new(tcp)) };
     let name = ServerName::try_from(host.to_owned()).map_err(|error| Trouble::Tls(error.to_string()))?;

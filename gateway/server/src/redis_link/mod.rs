@@ -10,6 +10,8 @@
 //!   not know the script is sent its text.
 //! - [`Names`]: how keys and channels of ours are called. Whoever needs another kind adds it to [`Kind`].
 //!
+//! [`Address::renew`] changes the credentials under all connections of an address and its clones, without an interruption.
+//!
 //! What goes wrong is a [`Trouble`], which says in a word of a fixed table why ([`Trouble::reason`], for metrics), and what to do about
 //! it ([`Trouble::advice`], for logs). Neither holds a credential.
 
@@ -19,6 +21,7 @@ mod dial;
 mod link;
 mod names;
 mod quiet;
+mod renewal;
 mod script;
 mod trouble;
 

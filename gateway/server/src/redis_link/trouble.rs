@@ -100,6 +100,11 @@ impl Trouble {
         }
     }
 
+    /// Whether other credentials could help.
+    pub fn is_of_credentials(&self) -> bool {
+        self.reason() == "auth"
+    }
+
     /// Whether Redis answered, if only with an error.
     pub fn is_answer(&self) -> bool {
         matches!(self, Self::Redis(error) if !error.is_io_error() && !error.is_unrecoverable_error())

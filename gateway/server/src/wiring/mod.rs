@@ -195,11 +195,11 @@ impl Core {
         let counts = Arc::new(Counts::new(config.sources.len()));
         let inboxes = transport.inboxes.clone();
         let rules = Rulebook::new(config);
-        let intake = Intake::new(inboxes.clone(), wires.variants(), settings.clock, Arc::clone(&counts))?;
-        let intake = Arc::new(intake.asking(sensitive(&rules)));
+        let intake = intake(inboxes.clone(), &wires, settings, &counts, &rules)?;
         let room = Room::new(Arc::clone(&intake), config.limits.pod_channels);
-        let (broker, redis) = brokers::choose(config, options, &intake, &rules)?;
-        let presences = Presences::choose(config, options, &intake, &rules)?;
+        let meeting = together::place(config, options)?;
+        let (broker, redis) = brokers::choose(config, meeting.as_ref(), &intake, &rules);
+        let presences = Presences::choose(config, meeting.as_ref(), &intake, &rules);
         let admitter = admitter(config, options, &rules);
         let publisher = Publisher::new(Arc::clone(&broker), find_rule(&rules), Arc::clone(&counts));
         let to_broker = to_broker(&broker, &intake, &publisher, settings.clock);
@@ -217,7 +217,7 @@ impl Core {
         let questions = Arc::new(questions.with_presence(Arc::clone(&presences.roster)));
         let interests = Interests::new(Arc::clone(&intake), Arc::clone(&broker));
         link.bind((interests, questions, Arc::clone(&presences.roster), inboxes.clone()));
-        let together = Together::new(config, options, &rules, &room, &inboxes, &admitter)?;
+        let together = Together::new(config, options, meeting.as_ref(), &rules, &room, &inboxes, &admitter);
         let (connections, pending) = places(config, inboxes.len());
         Ok(Self {
             settings,
@@ -330,6 +330,7 @@ impl Core {
         keys.keep(&self.admitter.load());
         let sources = Sources {
             redis: options.redis.clone(),
+            meeting: self.together.shared.as_ref().map(|shared| shared.address().clone()),
             rules: Arc::clone(&self.rules),
             running: Arc::clone(&self.running),
             intake: Arc::clone(&self.intake),
@@ -432,6 +433,17 @@ fn sensitive(rules: &Arc<Rulebook>) -> Sensitive {
 }
 
 /// The ways of clients to the broker.
+fn intake(
+    inboxes: Vec<Arc<dyn transport::Inbox>>,
+    wires: &Wires,
+    settings: Settings,
+    counts: &Arc<Counts>,
+    rules: &Arc<Rulebook>,
+) -> Result<Arc<Intake>> {
+    let intake = Intake::new(inboxes, wires.variants(), settings.clock, Arc::clone(counts))?;
+    Ok(Arc::new(intake.asking(sensitive(rules))))
+}
+
 fn to_broker(
     broker: &Arc<dyn Broker>,
     intake: &Arc<Intake>,

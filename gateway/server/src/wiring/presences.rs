@@ -2,14 +2,13 @@
 
 use std::sync::Arc;
 
-use rtgw_config::checked::{Checked, Redis};
+use rtgw_config::checked::Checked;
 use tokio_util::sync::CancellationToken;
 
-use super::Options;
 use crate::broker::{MemoryPresence, RedisPresence};
 use crate::intake::Intake;
 use crate::presence::Roster;
-use crate::redis_link::{Address, AddressError, Names};
+use crate::redis_link::{Address, Names};
 use crate::rulebook::Rulebook;
 
 /// This pod's part in presence, and the Redis where it is kept, if it is.
@@ -20,24 +19,21 @@ pub(super) struct Presences {
 }
 
 impl Presences {
-    /// In the Redis that the command line or the configuration names, else in memory.
+    /// In this Redis, else in memory.
     pub(super) fn choose(
         config: &Checked,
-        options: &Options,
+        redis: Option<&Address>,
         intake: &Arc<Intake>,
         rules: &Arc<Rulebook>,
-    ) -> Result<Self, AddressError> {
+    ) -> Self {
         let roster = |presence| Roster::new(Arc::clone(rules), presence, Arc::clone(intake.counts()));
-        let address = match (&options.redis, &config.redis) {
-            (Some(address), _) | (None, Redis::External(address)) => address,
-            (None, Redis::Embedded) => {
-                let presence = Arc::new(MemoryPresence::new(Arc::clone(intake) as _));
-                return Ok(Self { roster: roster(presence), redis: None });
-            }
+        let Some(address) = redis else {
+            let presence = Arc::new(MemoryPresence::new(Arc::clone(intake) as _));
+            return Self { roster: roster(presence), redis: None };
         };
         let names = Names::new(&config.namespace, &config.name);
-        let redis = RedisPresence::new(Address::new(address)?, names, Arc::clone(intake) as _);
-        Ok(Self { roster: roster(Arc::clone(&redis) as _), redis: Some(redis) })
+        let redis = RedisPresence::new(address.clone(), names, Arc::clone(intake) as _);
+        Self { roster: roster(Arc::clone(&redis) as _), redis: Some(redis) }
     }
 
     /// Plays the part until `stop`, and takes leave.

@@ -27,6 +27,8 @@ use crate::sources::{
 pub(super) struct Sources {
     /// Read instead of what the manifest says.
     pub(super) redis: Option<RedisAddress>,
+    /// The Redis that all pods have in common; absent without one.
+    pub(super) meeting: Option<Address>,
     pub(super) rules: Arc<Rulebook>,
     pub(super) running: Arc<Running>,
     pub(super) intake: Arc<Intake>,
@@ -42,9 +44,11 @@ pub(super) struct Sources {
 
 /// A source that runs.
 pub(super) struct Started {
-    /// As configured, without secrets.
+    /// As configured, without its Redis.
     source: String,
     address: RedisAddress,
+    /// The same, in use.
+    used: Address,
     stop: CancellationToken,
     task: JoinHandle<()>,
 }
@@ -81,10 +85,10 @@ impl Sources {
                 );
                 continue;
             };
-            let written = format!("{source:?}");
-            let same =
-                |old: &Started| old.source == written && old.address == *address && !old.task.is_finished();
-            if started.get(name).is_some_and(same) {
+            let written = written(source);
+            if let Some(old) = started.get_mut(name)
+                && old.goes_on(&written, address)?
+            {
                 continue;
             }
             let before = started.remove(name);
@@ -95,8 +99,10 @@ impl Sources {
                     "the source is restarted, because its configuration has changed"
                 );
             }
-            let (stop, task) = self.start(config, source, address, before)?;
-            started.insert(name.clone(), Started { source: written, address: address.clone(), stop, task });
+            let used = Address::new(address)?;
+            let (stop, task) = self.start(config, source, used.clone(), before);
+            let address = address.clone();
+            started.insert(name.clone(), Started { source: written, address, used, stop, task });
         }
         Ok(())
     }
@@ -114,14 +120,13 @@ impl Sources {
         &self,
         config: &Checked,
         source: &Source,
-        address: &RedisAddress,
+        address: Address,
         before: Option<Started>,
-    ) -> Result<(CancellationToken, JoinHandle<()>), AddressError> {
+    ) -> (CancellationToken, JoinHandle<()>) {
         let (index, status) = self.statuses.of(&source.name);
-        let address = Address::new(address)?;
         let stop = self.ended.child_token();
         let until = stop.clone();
-        let turns = self.turns(config, source, &status)?;
+        let turns = self.turns(config, source, &status);
         let reading: Reading = match &source.kind {
             SourceKind::RedisPubSub(of) => {
                 let reader = RedisPubSub {
@@ -166,27 +171,21 @@ impl Sources {
             }
             reading.await;
         });
-        Ok((stop, task))
+        (stop, task)
     }
 
     /// The turns of this pod at a source that one pod reads; `None` where every pod does, or where there is but one: without a Redis of
     /// the gateway's, publications leave no process.
-    fn turns(
-        &self,
-        config: &Checked,
-        source: &Source,
-        status: &Arc<SourceStatus>,
-    ) -> Result<Option<OnePod>, AddressError> {
-        let shared = choose(self.redis.as_ref(), None, &config.redis);
-        let Some(address) = shared.filter(|_| source.ingest == Ingest::OnePod) else { return Ok(None) };
-        Ok(Some(OnePod {
+    fn turns(&self, config: &Checked, source: &Source, status: &Arc<SourceStatus>) -> Option<OnePod> {
+        let address = self.meeting.clone().filter(|_| source.ingest == Ingest::OnePod)?;
+        Some(OnePod {
             name: source.name.clone(),
-            address: Address::new(address)?,
+            address,
             keys: LeaseKeys::new(&names(config), &source.name),
             concerned: self.concerned(&source.name),
             sink: Arc::clone(&self.intake) as _,
             status: Arc::clone(status),
-        }))
+        })
     }
 
     fn through(&self) -> Through {
@@ -222,6 +221,32 @@ impl Sources {
                 other => other,
             }
         })
+    }
+}
+
+/// Everything of a source but where it reads.
+fn written(source: &Source) -> String {
+    let mut source = source.clone();
+    match &mut source.kind {
+        SourceKind::RedisPubSub(of) => of.redis = None,
+        SourceKind::RedisStream(of) => of.redis = None,
+    }
+    format!("{source:?}")
+}
+
+impl Started {
+    /// Whether it reads what is wanted now, with new credentials where only these are others.
+    fn goes_on(&mut self, source: &str, address: &RedisAddress) -> Result<bool, AddressError> {
+        if self.source != source || self.task.is_finished() {
+            return Ok(false);
+        }
+        if self.address != *address {
+            if !self.used.renew(address)? {
+                return Ok(false);
+            }
+            self.address = address.clone();
+        }
+        Ok(true)
     }
 }
 

@@ -16,7 +16,7 @@ use crate::cluster::{Ears, Others, Pods};
 use crate::control::{self, Control};
 use crate::intake::Room;
 use crate::limits::{Census, GivingWay, Reach};
-use crate::redis_link::{Address, Link, Names};
+use crate::redis_link::{Address, Link, Names, choose};
 use crate::revocations::Revocations;
 use crate::rulebook::Rulebook;
 use crate::transport::Inbox;
@@ -39,7 +39,8 @@ pub(super) struct Shared {
     pub(super) others: Arc<Others>,
     pub(super) census: Census,
     link: Link,
-    instead: Option<RedisAddress>,
+    address: Address,
+    instead: bool,
 }
 
 /// What is to be run.
@@ -50,44 +51,40 @@ struct Begun {
 
 /// What is revoked before anything was read.
 pub(super) fn revocations(config: &Checked, options: &Options) -> Arc<Revocations> {
-    let meets = address(config, options.redis.as_ref()).is_some();
+    let meets = meeting(config, options.redis.as_ref()).is_some();
     Arc::new(if meets { Revocations::unread() } else { Revocations::default() })
 }
 
 impl Together {
-    /// Of this pod, whose connections are behind `inboxes`.
-    ///
-    /// # Errors
-    /// An address of Redis that cannot be used.
+    /// Of this pod, whose connections are behind `inboxes`, with those that meet at `address`.
     pub(super) fn new(
         config: &Checked,
         options: &Options,
+        address: Option<&Address>,
         rules: &Arc<Rulebook>,
         room: &Arc<Room>,
         inboxes: &[Arc<dyn Inbox>],
         admitter: &ArcSwap<Admitter>,
-    ) -> Result<Self> {
+    ) -> Self {
         let revocations = Arc::clone(admitter.load().revocations());
-        let instead = options.redis.as_ref();
         let control = Control::new(inboxes.into(), Arc::clone(rules), Arc::clone(&revocations));
         let control = control.within(Arc::clone(room));
-        let Some(redis) = address(config, instead) else {
+        let Some(address) = address.cloned() else {
             let pods = Pods::new(control.clone(), None);
-            return Ok(Self { control, pods, shared: None, begun: Mutex::new(None) });
+            return Self { control, pods, shared: None, begun: Mutex::new(None) };
         };
-        let address = Address::new(redis).context("spec.redis.external")?;
         // A name of the process: one that follows it, on the same machine or under the same name, is another pod.
         let pod = format!("{:016x}", fastrand::u64(..));
         let link = Link::new("pods", address.clone());
-        let (others, ears) = Others::new(config, &pod, link.clone(), address, revocations);
+        let (others, ears) = Others::new(config, &pod, link.clone(), address.clone(), revocations);
         let names = Names::new(&config.namespace, &config.name);
         let reach = ReachAll { others: Arc::clone(&others), inboxes: inboxes.into() };
         let census = Census::new(&pod, link.clone(), &names, Box::new(reach));
         others.bind(census.clone());
         let pods = Pods::new(control.clone(), Some(Arc::clone(&others)));
         let begun = Mutex::new(Some(Begun { ears, control: control.clone() }));
-        let shared = Some(Shared { others, census, link, instead: instead.cloned() });
-        Ok(Self { control, pods, shared, begun })
+        let shared = Some(Shared { others, census, link, address, instead: options.redis.is_some() });
+        Self { control, pods, shared, begun }
     }
 
     /// Runs everything until `ended`; once.
@@ -105,28 +102,35 @@ impl Together {
 }
 
 impl Shared {
-    /// Goes on with the secrets of `config`; another Redis needs a restart.
+    /// Where the pods meet.
+    pub(super) fn address(&self) -> &Address {
+        &self.address
+    }
+
+    /// Goes on with the secrets of `config`, also under connections that live; another Redis needs a restart.
     pub(super) fn reload(&self, before: &Checked, config: &Checked) {
-        let instead = self.instead.as_ref();
-        let Some(redis) = address(config, instead) else { return };
-        match Address::new(redis) {
-            Ok(usable) => {
-                self.others.reload(config, usable.clone());
-                if address(before, instead) != Some(redis) {
-                    self.link.replace(usable);
-                }
-            }
+        self.others.reload(config);
+        let changed = (before.redis != config.redis && !self.instead).then_some(&config.redis);
+        let Some(Redis::External(redis)) = changed else { return };
+        match self.address.renew(redis) {
+            Ok(true) => tracing::info!(redis = %self.address, "Redis is shown new credentials"),
+            Ok(false) => tracing::error!(redis = %self.address, "another Redis needs a restart"),
             Err(error) => tracing::error!(%error, "the address of Redis cannot be used"),
         }
     }
 }
 
 /// Where the pods meet: at the command line's address, or the manifest's; nowhere without one.
-fn address<'a>(config: &'a Checked, instead: Option<&'a RedisAddress>) -> Option<&'a RedisAddress> {
-    instead.or(match &config.redis {
-        Redis::External(address) => Some(address),
-        Redis::Embedded => None,
-    })
+fn meeting<'a>(config: &'a Checked, instead: Option<&'a RedisAddress>) -> Option<&'a RedisAddress> {
+    choose(instead, None, &config.redis)
+}
+
+/// The same, usable.
+///
+/// # Errors
+/// Why it is not.
+pub(super) fn place(config: &Checked, options: &Options) -> Result<Option<Address>> {
+    meeting(config, options.redis.as_ref()).map(Address::new).transpose().context("spec.redis.external")
 }
 
 /// Whether the address of Redis can be used.

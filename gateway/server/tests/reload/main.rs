@@ -4,6 +4,7 @@
 mod auth;
 mod commands;
 mod limits;
+mod redis;
 mod sources;
 mod stage;
 #[path = "../support/mod.rs"]
