@@ -9,13 +9,13 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use rtgw_model::{
-    Announced, ConnectionId, EndpointIx, Event, GapReason, Message, Micros, Now, Outgoing, RuleIx, Timestamp,
-    Variant,
+    Announced, Arrival, ChannelName, ConnectionId, EndpointIx, Event, GapReason, Message, Micros, Now,
+    Outgoing, Presence, RuleIx, Timestamp, Variant,
 };
 use smallvec::SmallVec;
 
 use crate::GapScope;
-use crate::channels::{ChannelIx, Channels, Member};
+use crate::channels::{Channel, ChannelIx, Channels, Member};
 use crate::frame::{Frame, Lane};
 use crate::outbox::{FrameIx, Pushed};
 use crate::session::replace;
@@ -186,6 +186,20 @@ impl Shard {
         if let Some(channel) = known.filter(|channel| self.channels.get(*channel).present() > 0) {
             let fanout = Fanout::new(smallvec::smallvec![(channel, 0)], Content::Arrival(announced));
             self.fanouts.push(&mut self.channels, fanout);
+        }
+    }
+
+    /// Tells the watchers of every channel that who came and went may not have been heard.
+    pub(crate) fn enqueue_unheard(&mut self, now: Now) {
+        let watched = |channel: &Channel| channel.policy.presence == Presence::JoinLeave;
+        let names: Vec<ChannelName> = self
+            .channels
+            .iter()
+            .filter(|(_, channel)| watched(channel))
+            .map(|(_, channel)| channel.name.clone())
+            .collect();
+        for name in names {
+            self.enqueue_arrival(Arc::new(Announced::new(name, Arrival::Unheard, now.wall, 0)));
         }
     }
 
@@ -454,8 +468,8 @@ impl Shard {
         if member.flags & Member::TOLD == 0 {
             return;
         }
-        if announced.is_gap() {
-            self.counters.gap(rule, GapReason::Crowded.as_str());
+        if let Some(reason) = announced.gap() {
+            self.counters.gap(rule, reason.as_str());
         }
         let cell = usize::from(member.variant.0);
         let frame = match self.fanouts.frames.get(cell).copied().flatten() {

@@ -37,6 +37,8 @@ pub enum Input {
     Publication(Arc<Outgoing>),
     /// Somebody came or went, in the order of its channel.
     Announced(Arc<Announced>),
+    /// Somebody may have come or gone and was not heard of: whoever asked to be told is told a gap.
+    Unheard,
     /// Publications were missed.
     Gap(GapScope, GapReason),
     /// The broker carries the channel from now on; answers [`crate::Effect::Want`]. Where the channel keeps history, with where it stood:

@@ -200,6 +200,7 @@ impl Shard {
             }
             Input::Gone(connection, code) => self.gone(connection, code),
             Input::Announced(announced) => self.enqueue_arrival(announced),
+            Input::Unheard => self.enqueue_unheard(now),
             Input::Publication(outgoing) => self.enqueue_publication(now, outgoing),
             Input::Gap(scope, reason) => self.enqueue_gap(&scope, reason, now),
             Input::Ready(channel, position) => self.ready(now, &channel, position),

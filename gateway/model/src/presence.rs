@@ -74,6 +74,8 @@ pub enum Arrival {
     Left(Member),
     /// The channel has grown above [`ANNOUNCED_CLIENTS`] or shrunk again: what came and went meanwhile was not told.
     Crowded,
+    /// Who came and went may not have been heard: the broker was away.
+    Unheard,
 }
 
 /// An [`Arrival`] with its encoded bytes: the first subscriber of a kind encodes, everyone else shares.
@@ -82,21 +84,27 @@ pub struct Announced {
     channel: ChannelName,
     message: Message,
     frames: Box<[OnceLock<Bytes>]>,
-    crowded: bool,
+    gap: Option<GapReason>,
 }
 
 impl Announced {
     /// Wraps an arrival for an encoder with `variants` variants.
     pub fn new(channel: ChannelName, arrival: Arrival, timestamp: Timestamp, variants: usize) -> Self {
-        let crowded = arrival == Arrival::Crowded;
+        let gap = match arrival {
+            Arrival::Joined(_) | Arrival::Left(_) => None,
+            Arrival::Crowded => Some(GapReason::Crowded),
+            Arrival::Unheard => Some(GapReason::BrokerReconnected),
+        };
+        let gap_event = |reason| Event::Gap { channel: channel.clone(), reason };
         let event = match arrival {
             Arrival::Joined(member) => Event::Joined { channel: channel.clone(), member },
             Arrival::Left(member) => Event::Left { channel: channel.clone(), member },
-            Arrival::Crowded => Event::Gap { channel: channel.clone(), reason: GapReason::Crowded },
+            Arrival::Crowded => gap_event(GapReason::Crowded),
+            Arrival::Unheard => gap_event(GapReason::BrokerReconnected),
         };
         let message = Message { reply_to: None, timestamp, event };
         let frames = (0..variants).map(|_| OnceLock::new()).collect();
-        Self { channel, message, frames, crowded }
+        Self { channel, message, frames, gap }
     }
 
     /// The channel.
@@ -104,9 +112,9 @@ impl Announced {
         &self.channel
     }
 
-    /// Whether it tells that something was not told.
-    pub fn is_gap(&self) -> bool {
-        self.crowded
+    /// Why something was not told, where that is what it tells.
+    pub fn gap(&self) -> Option<GapReason> {
+        self.gap
     }
 
     /// The frame for `variant`. Variants that came after this was made, by a reload, are encoded each time.

@@ -119,3 +119,32 @@ async fn a_redis_that_is_away_closes_nobody_and_is_told_everything_again() {
     bob.send(&json!({"type": "ping"})).await;
     assert_eq!(bob.json_of_type("pong").await["type"], "pong");
 }
+
+#[tokio::test]
+async fn who_watches_is_told_that_news_were_not_heard_and_nobody_else_is() {
+    let redis = Redis::start();
+    let [here, there] = pods(&redis);
+    let (mut ann, _) = connect(&here, "ann").await;
+    subscribe(&mut ann, "room:7", true).await;
+    hear(&mut ann, "join", "ann").await;
+    let (mut bob, _) = connect(&here, "bob").await;
+    subscribe(&mut bob, "room:7", false).await;
+    hear(&mut ann, "join", "bob").await;
+    // Those that hear one topic: presence and orders between pods, but not the broker, which tells of itself.
+    let listed = redis.cli(&["CLIENT", "LIST", "TYPE", "pubsub"]);
+    let alone = listed.lines().filter(|line| line.contains(" sub=1 "));
+    for line in alone {
+        redis.cli(&["CLIENT", "KILL", "ID", line.split(['=', ' ']).nth(1).unwrap()]);
+    }
+    let told = ann.json().await;
+    assert_eq!(told["type"], "gap", "{told}");
+    assert_eq!(told["data"], json!({"channel": "room:7", "reason": "broker_reconnected"}));
+    assert_eq!(ask(&mut ann, json!({"channel": "room:7"})).await["data"]["clients"], 2);
+    assert!(here.metric("rtgw_gaps_total", "broker_reconnected") > 0.5);
+    // From then on everything is heard again.
+    let (mut eve, _) = connect(&there, "eve").await;
+    subscribe(&mut eve, "room:7", false).await;
+    hear(&mut ann, "join", "eve").await;
+    bob.send(&json!({"type": "ping"})).await;
+    assert_eq!(bob.json().await["type"], "pong");
+}

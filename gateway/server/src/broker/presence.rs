@@ -19,6 +19,8 @@ pub const CHANGES: usize = 256;
 pub trait PresenceSink: Send + Sync {
     /// Somebody came or went; told to every pod.
     fn arrival(&self, channel: ChannelName, arrival: Arrival);
+    /// This pod may not have heard of some who came or went, in whatever channel; from now on it does.
+    fn unheard(&self);
 }
 
 /// What a pod says of one of its connections.

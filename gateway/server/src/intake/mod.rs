@@ -236,6 +236,12 @@ impl PresenceSink for Intake {
             self.post(shard, Input::Announced(Arc::clone(&announced)));
         }
     }
+
+    fn unheard(&self) {
+        for shard in Shards::of_all(self.inboxes.len()).iter() {
+            self.post(shard, Input::Unheard);
+        }
+    }
 }
 
 impl SourceSink for Intake {

@@ -39,6 +39,9 @@ impl PresenceSink for Heard {
     fn arrival(&self, channel: ChannelName, arrival: Arrival) {
         self.0.lock().push((channel, arrival));
     }
+    fn unheard(&self) {
+        self.0.lock().push((channel("all"), Arrival::Unheard));
+    }
 }
 
 impl Heard {
@@ -61,6 +64,7 @@ fn short(arrival: &Arrival) -> String {
         Arrival::Joined(member) => format!("+{}", member.connection.0),
         Arrival::Left(member) => format!("-{}", member.connection.0),
         Arrival::Crowded => "!".into(),
+        Arrival::Unheard => "?".into(),
     }
 }
 

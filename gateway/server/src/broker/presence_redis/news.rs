@@ -18,15 +18,21 @@ impl RedisPresence {
     /// Keeps a subscribed connection.
     pub(super) async fn hear(&self) {
         let (mut backoff, mut log) = (Backoff::default(), Quiet::default());
+        // Also before the first connection, if that took more than one try: clients may be there already.
+        let mut missed = false;
         loop {
             let trouble = match self.subscribed().await {
                 Err(trouble) => trouble,
                 Ok(connection) => {
                     log.end();
                     backoff.reset();
+                    if missed {
+                        self.sink.unheard();
+                    }
                     until_lost(&connection).await
                 }
             };
+            missed = true;
             if log.speaks(trouble.reason()) {
                 let reason = trouble.reason();
                 tracing::warn!(error = %trouble, reason, "joins and leaves are not heard: {}", trouble.advice());
