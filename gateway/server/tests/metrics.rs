@@ -246,3 +246,40 @@ async fn a_pod_carries_so_many_channels_and_no_more() {
     assert_eq!(socket.json().await["type"], "subscribed");
     drop(own);
 }
+
+const KEEPS: &str = "
+apiVersion: realtime-gateway.dev/v1alpha1
+kind: RealtimeGateway
+metadata: {name: keeps}
+spec:
+  endpoints: [{name: ws, path: /ws, autoSubscribe: [{channel: kept}]}]
+  auth: {anonymous: Allow}
+  channels: [{pattern: kept, subscribe: 'true', history: {mode: Stream, size: 10, ttl: 1m}}]
+";
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn channels_in_doubt_after_redis_has_forgotten_are_counted() {
+    let redis = Redis::start();
+    let gateway = serve("keeps", KEEPS, &["--redis", &redis.url()]);
+    let mut socket = Socket::open(&gateway.url("/ws")).await;
+    let publish = |number: u32| {
+        let body = json!({"channels": ["kept"], "event": "n", "data": number});
+        eventually("the publication is taken", || {
+            (http::post(gateway.admin, "/v1/publish", &body).status == 200).then_some(())
+        });
+    };
+    publish(1);
+    socket.json_of_type("n").await;
+    let page = http::get(gateway.admin, "/metrics").body;
+    assert!(page.contains("rtgw_broker_reset_channels_total{shard=\"0\"} 0"), "{page}");
+    redis.cli(&["FLUSHALL"]);
+    publish(2);
+    let gap = socket.json_of_type("gap").await;
+    assert_eq!(gap["data"], json!({"channel": "kept", "reason": "broker_reset"}));
+    assert_eq!(gateway.metric("rtgw_broker_reset_channels_total", "shard=\"0\"") as u64, 1);
+    let topics = redis.cli(&["PUBSUB", "CHANNELS", "*{kept}*"]);
+    redis.cli(&["PUBLISH", topics.lines().next().unwrap(), "nonsense"]);
+    eventually("what cannot be read is counted", || {
+        (gateway.metric("rtgw_broker_malformed_total", "") as u64 == 1).then_some(())
+    });
+}

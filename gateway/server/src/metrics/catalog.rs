@@ -213,6 +213,24 @@ pub(super) const CATALOG: &[Metric] = &[
         },
     ),
     counter(
+        "rtgw_broker_reset_channels_total",
+        &["shard"],
+        "Channels in doubt: their positions stopped counting because Redis had lost what they were about; their subscribers were told a gap",
+        |scrape, out| scrape.broker_count(out, |counts| &counts.reset),
+    ),
+    counter(
+        "rtgw_broker_repaired_total",
+        &["shard"],
+        "Publications that had not arrived from Redis and were read from a history instead",
+        |scrape, out| scrape.broker_count(out, |counts| &counts.repaired),
+    ),
+    counter(
+        "rtgw_broker_malformed_total",
+        &["shard"],
+        "Messages in the broker's Redis that this version does not understand, and ignored",
+        |scrape, out| scrape.broker_count(out, |counts| &counts.malformed),
+    ),
+    counter(
         "rtgw_limit_decisions_total",
         &["by"],
         "Admissions under limits that all pods count together; by all pods' counts (all), or by this pod's alone, because Redis could not be \

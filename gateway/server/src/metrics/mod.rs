@@ -16,6 +16,7 @@ use rtgw_hub::Account;
 use rtgw_protocol::wires::Wires;
 use scrape::{Names, Scrape};
 
+use crate::broker;
 use crate::cluster::Others;
 use crate::intake::{Counts, Room};
 use crate::limits::{Census, Connections};
@@ -44,6 +45,8 @@ pub struct MetricsParts {
     pub room: Arc<Room>,
     /// What outboxes hold.
     pub memory: Arc<Account>,
+    /// The broker, where it is one in Redis.
+    pub broker: Option<Arc<broker::Redis>>,
     /// The encoder.
     pub wires: Arc<Wires>,
     /// How the sources are doing.
@@ -93,6 +96,7 @@ impl Metrics {
             memory: Arc::clone(&self.parts.memory),
             compressions: self.parts.wires.compressions(),
             capacity: self.parts.connections.capacity(),
+            broker: self.parts.broker.clone(),
             broker_up: self.parts.readiness.delivering(),
             draining: self.parts.readiness.draining(),
             probe: self.parts.readiness.probe(),

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use prometheus_client::collector::Collector;
@@ -12,6 +13,7 @@ use rtgw_model::{Bounds, Histogram, Micros, RuleIx};
 
 use super::catalog::{CATALOG, Kind, Metric};
 use super::process::Process;
+use crate::broker;
 use crate::cluster::Others;
 use crate::intake::{Counts, DropReason, Origin, Room};
 use crate::numbers::Numbers;
@@ -53,6 +55,7 @@ pub(super) struct Scrape {
     pub(super) memory: Arc<Account>,
     pub(super) compressions: u64,
     pub(super) capacity: u32,
+    pub(super) broker: Option<Arc<broker::Redis>>,
     pub(super) broker_up: bool,
     pub(super) draining: bool,
     pub(super) probe: Option<Duration>,
@@ -229,6 +232,13 @@ impl Scrape {
             for (reason, value) in errors {
                 out.add([name, reason], *value);
             }
+        }
+    }
+
+    /// What a broker in Redis counts; nothing for one in memory, which loses nothing.
+    pub(super) fn broker_count(&self, out: &mut Samples, of: fn(&broker::Counts) -> &AtomicU64) {
+        if let Some(broker) = &self.broker {
+            out.add(["0"], of(broker.counts()).load(Ordering::Relaxed));
         }
     }
 

@@ -290,6 +290,7 @@ impl Core {
             counts: Arc::clone(&self.counts),
             room: Arc::clone(&self.room),
             memory: Arc::clone(&self.memory),
+            broker: self.redis.clone(),
             wires: Arc::clone(&self.wires),
             sources: Arc::clone(&self.sources),
             numbers: Arc::clone(self.rules.numbers()),

@@ -256,6 +256,7 @@ impl Parts {
         let running = Running::new(Arc::clone(config));
         let metrics = MetricsParts {
             memory: Arc::new(rtgw_hub::Account::new(1, None)),
+            broker: None,
             running: Arc::clone(&running),
             reports: Arc::clone(&self.reports),
             handshakes: Arc::clone(&self.handshakes),
