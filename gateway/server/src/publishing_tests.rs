@@ -6,7 +6,7 @@ use parking_lot::Mutex;
 use rtgw_model::Position;
 
 use super::*;
-use crate::broker::{AppendFuture, Generation, HistoryFuture, Page, ProbeFuture};
+use crate::broker::{AppendFuture, Concerned, Generation, HistoryFuture, OutdateFuture, Page, ProbeFuture};
 
 /// A broker that keeps what it is given, or refuses it.
 #[derive(Default)]
@@ -42,6 +42,10 @@ impl Broker for Kept {
 
     fn position(&self, _: &ChannelName) -> Option<Position> {
         None
+    }
+
+    fn outdate(&self, _: Concerned) -> OutdateFuture<'_> {
+        Box::pin(async { Ok(()) })
     }
 
     fn probe(&self) -> ProbeFuture<'_> {

@@ -15,8 +15,8 @@ use tokio::sync::mpsc;
 
 use super::*;
 use crate::broker::{
-    AppendFuture, Broker, BrokerSink, Generation, HistoryFuture, IdempotencyKey, Memory, Page, ProbeFuture,
-    PublishError, nothing_kept,
+    AppendFuture, Broker, BrokerSink, Concerned, Generation, HistoryFuture, IdempotencyKey, Memory,
+    OutdateFuture, Page, ProbeFuture, PublishError, nothing_kept,
 };
 use crate::client_publishing::PUBLISHING;
 use crate::fixture::checked;
@@ -74,6 +74,10 @@ impl<F: Fn() -> AppendFuture<'static> + Send + Sync> Broker for Behaves<F> {
     fn position(&self, _: &ChannelName) -> Option<Position> {
         None
     }
+    fn outdate(&self, _: Concerned) -> OutdateFuture<'_> {
+        Box::pin(async { Ok(()) })
+    }
+
     fn probe(&self) -> ProbeFuture<'_> {
         Box::pin(std::future::pending())
     }

@@ -383,3 +383,36 @@ async fn a_reload_hands_the_turn_over_at_once() {
         next(socket, 2).await;
     }
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_was_away_while_another_took_over_is_told_that_something_is_missing() {
+    let redis = Redis::start();
+    let manifest = Manifest::new("away", &redis, PUB_SUB);
+    let text = std::fs::read_to_string(&manifest.0).unwrap();
+    let kept = "subscribe: 'true', history: {mode: Stream, size: 100, ttl: 1h}}";
+    std::fs::write(&manifest.0, text.replace("subscribe: 'true'}", kept)).unwrap();
+    let (first, second) = two(&manifest, &redis);
+    let mut positions = Vec::new();
+    for channel in ["jobs", "other"] {
+        let mut away = Socket::open(&second.url("/ws")).await;
+        away.send(&json!({"type": "subscribe", "channel": channel})).await;
+        let answer = away.json_of_type("subscribed").await["data"].take();
+        positions.push(json!({"offset": answer["offset"], "epoch": answer["epoch"]}));
+    }
+    first.process.signal("KILL");
+    eventually("the dead pod's connection is gone", || (subscribers(&redis) == 0).then_some(()));
+    assert_eq!(say(&redis, 1), "0", "nobody reads it");
+    let mut there = subscribed(&second, "jobs").await;
+    while !takeover(&there.json_of_type("gap").await) {}
+    let mut back = Socket::open(&second.url("/ws")).await;
+    // A channel that the source does not feed has lost nothing.
+    for ((channel, since), recovered) in ["jobs", "other"].into_iter().zip(positions).zip([false, true]) {
+        let data = json!({"channel": channel, "recover": since});
+        back.send(&json!({"type": "subscribe", "data": data})).await;
+        let answer = back.json_of_type("subscribed").await;
+        assert_eq!(answer["data"]["recovered"], recovered, "{channel} {since}: {answer}");
+    }
+    say(&redis, 2);
+    let heard = back.json_of_type("n").await;
+    assert_eq!(heard["data"], json!(2));
+}

@@ -47,6 +47,10 @@ impl BrokerFeed for Broker {
             Ok(())
         })
     }
+
+    fn outdate(&self, scope: GapScope) -> Feeding<'_> {
+        panic!("a stream keeps what nobody has read: {scope:?}");
+    }
 }
 
 impl SourceSink for Broker {

@@ -87,6 +87,18 @@ impl Histories {
         Kept { publications, top: Position { offset: history.offset, epoch: history.epoch }, oldest }
     }
 
+    /// Begins another epoch for those that are `concerned`.
+    pub(super) fn outdate(&mut self, concerned: impl Fn(&ChannelName) -> bool) {
+        for (_, history) in self.channels.iter_mut().filter(|(channel, _)| concerned(channel)) {
+            history.epoch = fastrand::u64(..);
+            for kept in &mut history.kept {
+                for position in kept.positions.iter_mut().flatten() {
+                    position.epoch = history.epoch;
+                }
+            }
+        }
+    }
+
     /// Forgets what has had its time and what `heard` says nobody hears.
     pub(super) fn forget(&mut self, now: Instant, heard: impl Fn(&ChannelName) -> bool) {
         while let Some(Reverse((at, _))) = self.ends.peek()

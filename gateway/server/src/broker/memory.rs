@@ -11,8 +11,8 @@ use tokio::time::Instant;
 use super::kept::Histories;
 use super::window::Window;
 use super::{
-    AppendFuture, Appended, Broker, BrokerSink, Generation, HistoryError, HistoryFuture, IdempotencyKey,
-    Page, ProbeFuture, PublishAllFuture, Retention,
+    AppendFuture, Appended, Broker, BrokerSink, Concerned, Generation, HistoryError, HistoryFuture,
+    IdempotencyKey, OutdateFuture, Page, ProbeFuture, PublishAllFuture, Retention,
 };
 
 /// The broker of a single pod. Its memory goes with the process, so each start has an epoch of its own.
@@ -138,6 +138,13 @@ impl Broker for Memory {
     fn position(&self, channel: &ChannelName) -> Option<Position> {
         let mut state = self.state.lock();
         if state.wanted.contains(channel) { self.top(&mut state, channel) } else { None }
+    }
+
+    fn outdate(&self, concerned: Concerned) -> OutdateFuture<'_> {
+        Box::pin(async move {
+            self.state.lock().histories.outdate(|channel| concerned(channel));
+            Ok(())
+        })
     }
 
     fn probe(&self) -> ProbeFuture<'_> {

@@ -15,6 +15,7 @@ mod redis;
 mod window;
 
 use std::pin::Pin;
+use std::sync::Arc;
 use std::time::Duration;
 
 pub use history::{HistoryError, HistoryFuture, Kept, PAGE, Page, Retention, nothing_kept};
@@ -88,6 +89,12 @@ pub type AppendFuture<'a> = Pin<Box<dyn Future<Output = Result<Appended, Publish
 /// Boxed future of a probe's way through the broker and back.
 pub type ProbeFuture<'a> = Pin<Box<dyn Future<Output = Result<Duration, PublishError>> + Send + 'a>>;
 
+/// Says which channels are meant.
+pub type Concerned = Arc<dyn Fn(&ChannelName) -> bool + Send + Sync>;
+
+/// Boxed future of [`Broker::outdate`].
+pub type OutdateFuture<'a> = Pin<Box<dyn Future<Output = Result<(), PublishError>> + Send + 'a>>;
+
 /// A broker of one pod.
 ///
 /// `want` and `unwant` of one channel alternate and never overlap; the caller sees to that. They may be called while a sink call is
@@ -127,6 +134,11 @@ pub trait Broker: Send + Sync {
     /// A broker looks after the continuity of what it delivers: publications that did not arrive are told by [`BrokerSink::gap`] before
     /// anything behind them is delivered.
     fn position(&self, channel: &ChannelName) -> Option<Position>;
+
+    /// Begins another epoch for every channel with history that is `concerned`, whoever carries it: positions from before are of no use to
+    /// recover from, because something is missing behind them that was never published. What is kept stays, and offsets go on. Done
+    /// when it holds on all pods; after an error it may hold for some. Costs what the number of all channels costs: rare.
+    fn outdate(&self, concerned: Concerned) -> OutdateFuture<'_>;
 
     /// Sends a probe through the whole path, past the sink; resolves when it came back.
     fn probe(&self) -> ProbeFuture<'_>;

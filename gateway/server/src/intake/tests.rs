@@ -13,8 +13,8 @@ use rtgw_model::Timestamp;
 
 use super::*;
 use crate::broker::{
-    AppendFuture, Broker, HistoryError, HistoryFuture, IdempotencyKey, Memory, Page, ProbeFuture,
-    PublishError, nothing_kept,
+    AppendFuture, Broker, Concerned, HistoryError, HistoryFuture, IdempotencyKey, Memory, OutdateFuture,
+    Page, ProbeFuture, PublishError, nothing_kept,
 };
 use crate::transport::InboxFull;
 
@@ -116,6 +116,10 @@ impl Broker for LateBroker {
         assert!(self.wanted.lock().remove(channel).is_some(), "given back without a wish");
     }
 
+    fn outdate(&self, _: Concerned) -> OutdateFuture<'_> {
+        Box::pin(async { Ok(()) })
+    }
+
     fn probe(&self) -> ProbeFuture<'_> {
         Box::pin(async { Err(PublishError::Unavailable("a stage prop".to_owned())) })
     }
@@ -157,6 +161,10 @@ impl Broker for Hesitant {
 
     fn position(&self, channel: &ChannelName) -> Option<Position> {
         self.0.position(channel)
+    }
+
+    fn outdate(&self, concerned: Concerned) -> OutdateFuture<'_> {
+        self.0.outdate(concerned)
     }
 
     fn probe(&self) -> ProbeFuture<'_> {

@@ -9,7 +9,8 @@ use rtgw_model::{GapReason, RuleIx, Timestamp};
 
 use super::*;
 use crate::broker::{
-    AppendFuture, BrokerSink, Generation, HistoryFuture, IdempotencyKey, Memory, ProbeFuture, Retention,
+    AppendFuture, BrokerSink, Concerned, Generation, HistoryFuture, IdempotencyKey, Memory, OutdateFuture,
+    ProbeFuture, Retention,
 };
 use crate::intake::{Counts, Intake, Interests};
 use crate::transport::{Clock, Inbox, InboxFull, ShardInput};
@@ -60,6 +61,9 @@ impl Broker for Counting {
     }
     fn position(&self, channel: &ChannelName) -> Option<Position> {
         self.inner.position(channel)
+    }
+    fn outdate(&self, concerned: Concerned) -> OutdateFuture<'_> {
+        self.inner.outdate(concerned)
     }
     fn probe(&self) -> ProbeFuture<'_> {
         self.inner.probe()

@@ -40,9 +40,13 @@ pub trait BrokerFeed: Send + Sync {
     /// Publishes what a message of the source at index `source` became. Done when the broker has it, now or from an earlier call with the
     /// same `once`.
     fn publish(&self, source: u16, mapped: Mapped, once: Once) -> Feeding<'_>;
+
+    /// What was published until now has a hole in these channels: whoever recovers them from before it is not to be told that nothing is
+    /// missing. Done when the broker has it.
+    fn outdate(&self, scope: GapScope) -> Feeding<'_>;
 }
 
-/// Boxed future of a publication's way to the broker.
+/// Boxed future of a way to the broker.
 pub type Feeding<'a> = Pin<Box<dyn Future<Output = Result<(), NotFed>> + Send + 'a>>;
 
 /// What a message is published once under, to the same channels.

@@ -154,7 +154,12 @@ impl RedisPubSub {
             for item in items {
                 match item {
                     Item::Gap(reason) => {
-                        self.sink.gap((self.concerned)(), reason);
+                        let scope = (self.concerned)();
+                        // First, so that whoever comes back is told by the one or by the other.
+                        if let Some(through) = &self.through {
+                            through.outdate(scope.clone(), &self.name, &self.status, &mut log).await;
+                        }
+                        self.sink.gap(scope, reason);
                         if let Some(through) = &self.through {
                             through.announce(reason).await;
                         }

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use rtgw_hub::GapScope;
 use rtgw_model::GapReason;
 use tokio::time::{sleep, timeout};
 
@@ -30,6 +31,20 @@ impl Through {
         if let Some(lease) = &self.lease {
             lease.announce(reason).await;
             sleep(HEARD_WITHIN).await;
+        }
+    }
+
+    /// Has positions of these channels count no more, for those who are away and are not told of the gap. While the broker is away it
+    /// waits; given up with the turn: who has the next one begins it the same way.
+    pub(super) async fn outdate(&self, scope: GapScope, name: &str, status: &SourceStatus, log: &mut Quiet) {
+        let mut backoff = Backoff::default();
+        while self.lease.as_ref().is_none_or(Lease::holds) {
+            let Err(error) = self.feed.outdate(scope.clone()).await else { return };
+            status.count_error("broker");
+            if log.speaks("broker") {
+                tracing::warn!(source = name, %error, "the broker does not take a gap; trying again");
+            }
+            sleep(backoff.delay()).await;
         }
     }
 

@@ -335,7 +335,11 @@ impl Core {
             rules: Arc::clone(&self.rules),
             running: Arc::clone(&self.running),
             intake: Arc::clone(&self.intake),
-            feed: Arc::new(SourcePublisher::new(self.publisher.clone())),
+            feed: Arc::new(SourcePublisher::new(
+                self.publisher.clone(),
+                Arc::clone(&self.broker),
+                find_rule(&self.rules),
+            )),
             readiness: Arc::clone(&self.readiness),
             consumer: sources::consumer_of_this_process(),
             statuses: Arc::clone(&self.sources),

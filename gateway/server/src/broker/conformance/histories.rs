@@ -21,6 +21,7 @@ where
     keeps_nothing_that_is_ephemeral(&Stage::new(start).await).await;
     knows_where_a_channel_stands(&Stage::new(start).await).await;
     publishes_once_at_one_place(&Stage::new(start).await).await;
+    begins_another_epoch_for_those_concerned(&Stage::new(start).await).await;
     forgets_what_had_its_time(&Stage::new(start).await).await;
 }
 
@@ -168,4 +169,31 @@ async fn forgets_what_had_its_time(stage: &Stage) {
     assert!(!after.reaches(Position { offset: 0, ..before.top }), "what is gone is not called recovered");
     let given = stage.broker.publish(publication(&["brief:a"], 2)).await.unwrap().positions[0].unwrap();
     assert_ne!(given, before.top, "no place is given twice");
+}
+
+async fn begins_another_epoch_for_those_concerned(stage: &Stage) {
+    for name in ["stream:a", "stream:b", "cache:a"] {
+        stage.broker.publish(publication(&[name], 1)).await.unwrap();
+    }
+    let mut before = Vec::new();
+    for name in ["stream:a", "cache:a", "stream:b"] {
+        before.push(read(stage, name, ALL).await);
+    }
+    stage.broker.outdate(Arc::new(|channel| channel.as_str().ends_with(":a"))).await.unwrap();
+    for (name, before) in ["stream:a", "cache:a"].into_iter().zip(&before) {
+        let after = read(stage, name, ALL).await;
+        assert!(!after.reaches(before.top), "{name}: nobody recovers over what is missing");
+        assert_eq!((data(&after), after.top.offset), (data(before), 1), "{name}: what is kept stays");
+        assert_eq!(after.publications[0].position(0), Some(after.top), "{name}");
+        let given = stage.broker.publish(publication(&[name], 2)).await.unwrap().positions[0].unwrap();
+        assert_eq!(given, Position { offset: 2, epoch: after.top.epoch }, "{name}");
+        assert!(read(stage, name, ALL).await.reaches(after.top), "{name}: from then on as before");
+    }
+    assert_eq!(read(stage, "stream:b", ALL).await, before[2], "the others hear nothing of it");
+    // A channel that is carried stands in the new epoch, too.
+    stage.carry("stream:a", 1).await;
+    stage.broker.outdate(Arc::new(|_| true)).await.unwrap();
+    let given = stage.broker.publish(publication(&["stream:a"], 3)).await.unwrap().positions[0];
+    stage.heard.until(|log| log.publications.iter().any(|heard| heard.position(0) == given)).await;
+    assert_eq!(stage.broker.position(&channel("stream:a")), given);
 }

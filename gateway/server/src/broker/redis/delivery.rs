@@ -189,7 +189,10 @@ impl Redis {
         let Findings { reset, holes, went_back, new_epoch } = findings;
         if !reset.is_empty() {
             self.counts.reset.fetch_add(reset.len() as u64, Ordering::Relaxed);
-            tracing::warn!(channels = reset.len(), "Redis has lost what these channels kept");
+            tracing::warn!(
+                channels = reset.len(),
+                "the positions of these channels count no more: Redis has lost what they kept, or a source's reader missed something"
+            );
             self.gap(&reset, GapReason::BrokerReset);
         }
         if new_epoch {

@@ -9,6 +9,7 @@ mod delivery;
 mod hearing;
 mod interests;
 mod knowledge;
+mod outdate;
 mod queue;
 mod repair;
 mod scripts;
@@ -28,8 +29,8 @@ use tokio::sync::{Notify, Semaphore, oneshot};
 use tokio::time::{Instant, timeout};
 
 use super::{
-    AppendFuture, Appended, Broker, BrokerSink, Generation, HistoryError, HistoryFuture, IdempotencyKey,
-    Kept, PAGE, Page, ProbeFuture, PublishAllFuture, PublishError, Retention,
+    AppendFuture, Appended, Broker, BrokerSink, Concerned, Generation, HistoryError, HistoryFuture,
+    IdempotencyKey, Kept, OutdateFuture, PAGE, Page, ProbeFuture, PublishAllFuture, PublishError, Retention,
 };
 use crate::redis_link::{Address, Link, Names, Trouble};
 use interests::Interests;
@@ -325,6 +326,12 @@ impl Broker for Redis {
 
     fn position(&self, channel: &ChannelName) -> Option<Position> {
         self.interests.lock().position(channel)
+    }
+
+    fn outdate(&self, concerned: Concerned) -> OutdateFuture<'_> {
+        Box::pin(
+            async move { self.outdate_all(&concerned).await.map_err(|trouble| self.unavailable(&trouble)) },
+        )
     }
 
     fn probe(&self) -> ProbeFuture<'_> {

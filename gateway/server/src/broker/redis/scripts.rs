@@ -209,7 +209,8 @@ fn value_key(publication: &Publication, tags: &[Box<str>]) -> [u8; 20] {
     digest.finalize().into()
 }
 
-fn fresh() -> [u8; 8] {
+/// For whatever begins in a script.
+pub(super) fn fresh() -> [u8; 8] {
     fastrand::u64(..).to_be_bytes()
 }
 

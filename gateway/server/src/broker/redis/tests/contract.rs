@@ -5,8 +5,8 @@ use std::sync::Arc;
 use rtgw_model::{ChannelName, Position, Publication};
 
 use super::super::super::{
-    AppendFuture, Broker, BrokerSink, Generation, HistoryFuture, IdempotencyKey, Page, ProbeFuture,
-    PublishAllFuture, conformance,
+    AppendFuture, Broker, BrokerSink, Concerned, Generation, HistoryFuture, IdempotencyKey, OutdateFuture,
+    Page, ProbeFuture, PublishAllFuture, conformance,
 };
 use super::super::Redis;
 use super::stage::redis::Redis as Server;
@@ -68,6 +68,9 @@ impl Broker for Two {
     }
     fn position(&self, channel: &ChannelName) -> Option<Position> {
         self.here.position(channel)
+    }
+    fn outdate(&self, concerned: Concerned) -> OutdateFuture<'_> {
+        self.there.outdate(concerned)
     }
     fn probe(&self) -> ProbeFuture<'_> {
         self.here.probe()
