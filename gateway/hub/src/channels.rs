@@ -66,6 +66,8 @@ pub(crate) struct Channel {
     /// Where its history stands for who subscribes now: what is behind this place reaches every member, what is not reaches no new one.
     /// `None` where that is not known.
     pub(crate) stood: Option<Position>,
+    /// Members were told of a gap: where the broker stood when it began says nothing any more.
+    pub(crate) broken: bool,
     pub(crate) waiters: Vec<Waiter>,
     /// The newest configuration known to give it this policy.
     pub(crate) as_of: Revision,
@@ -102,7 +104,7 @@ impl Channel {
 
     /// The broker says where its history stood when it began to carry the channel.
     pub(crate) fn begins_at(&mut self, position: Option<Position>) {
-        if self.fanouts > 0 || self.shaped {
+        if self.fanouts > 0 || self.shaped || self.broken {
             return;
         }
         self.stood = match (self.stood, position) {
@@ -167,6 +169,7 @@ impl Channels {
                     members: Vec::new(),
                     ready: false,
                     stood: None,
+                    broken: false,
                     waiters: Vec::new(),
                     as_of,
                     ahead: Revision::NONE,
@@ -233,7 +236,7 @@ impl Channels {
         }
         let last = entry.present() == 0;
         if last {
-            (entry.ready, entry.stood) = (false, None);
+            (entry.ready, entry.stood, entry.broken) = (false, None, false);
             self.collect(channel);
         }
         last

@@ -13,7 +13,7 @@ use rtgw_model::{
 };
 
 use crate::access::Grant;
-use crate::channels::{Channel, Waiter};
+use crate::channels::Waiter;
 use crate::review::Standing;
 use crate::session::Holding;
 use crate::shard::{Shard, SweepBudget};
@@ -220,7 +220,8 @@ impl Shard {
         let channel = self.join(slot, grant, &policy, holding);
         let entry = self.channels.get_mut(channel);
         if entry.ready {
-            let event = subscribed(grant.channel(), entry);
+            let position = entry.stood.filter(|_| entry.policy.history.is_some());
+            let event = Event::Subscribed { channel: grant.channel().clone(), position, recovered: None };
             self.say(slot, now, None, event);
         } else {
             let (fresh, too_much) = (true, false);
@@ -246,13 +247,10 @@ impl Shard {
             && let Some(known) = self.channels.find(channel.as_str())
             && self.sessions[connection.slot as usize].subscription(known).is_some()
         {
-            let event = subscribed(channel, self.channels.get(known));
+            let slot = connection.slot;
+            let position = self.stands_openly(slot, known);
+            let event = Event::Subscribed { channel: channel.clone(), position, recovered: None };
             self.say(connection.slot, now, None, event);
         }
     }
-}
-
-fn subscribed(name: &ChannelName, channel: &Channel) -> Event {
-    let position = channel.stood.filter(|_| channel.policy.history.is_some());
-    Event::Subscribed { channel: name.clone(), position, recovered: None }
 }

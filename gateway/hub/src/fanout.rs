@@ -291,9 +291,10 @@ impl Shard {
                     Content::Publications(publications) => {
                         let place =
                             |outgoing: &Arc<Outgoing>| outgoing.publication().position(usize::from(shown));
-                        entry.stood = publications.last().and_then(place).or(entry.stood);
+                        // The last ones may be of those that are not kept.
+                        entry.stood = publications.iter().rev().find_map(place).or(entry.stood);
                     }
-                    Content::Gap(..) => entry.stood = None,
+                    Content::Gap(..) => (entry.stood, entry.broken) = (None, true),
                     Content::Arrival(_) => {}
                 }
             }

@@ -212,6 +212,22 @@ impl Lanes {
         }
     }
 
+    /// Whether the server says something between two places of one side; `to` may be behind its last frame.
+    pub(crate) fn are_parted(&self, side: Side, from: usize, to: usize) -> bool {
+        let lane = match (side, &self.sides) {
+            (Side::Queue, _) => {
+                let between = self.queue.iter().take(to).skip(from);
+                return between.into_iter().any(|frame| is_fixed(frame));
+            }
+            (Side::High, Some(sides)) => &sides.high,
+            (Side::Low, Some(sides)) => &sides.low,
+            (_, None) => return false,
+        };
+        let fixed_in = self.sides.as_ref().map_or(0, |sides| sides.fixed_in);
+        let before = |place| lane.get(place).map_or(fixed_in, |(before, _)| *before);
+        before(from) != before(to)
+    }
+
     /// How many frames stand on one side.
     pub(crate) fn count(&self, side: Side) -> usize {
         match (side, &self.sides) {

@@ -10,8 +10,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use rtgw_model::{
-    ChannelName, CommandId, Event, GapReason, HistoryMode, Now, Outgoing, Position, Publication, Recover,
-    RuleIx,
+    ChannelName, CommandId, Event, GapReason, HistoryMode, Now, Outgoing, Position, Recover, RuleIx,
 };
 
 use crate::Question;
@@ -41,12 +40,40 @@ pub(crate) struct Recoveries {
 enum Recovery {
     /// The past is not known yet.
     Holding(Holding),
-    /// The past was told up to here, and the live stream has not come so far.
-    Ahead(Position),
+    /// The past was told further than the live stream has come.
+    Ahead(Ahead),
+}
+
+/// Up to where the past was told. What the live stream still brings of it is passed over.
+#[derive(Clone, Copy, Debug)]
+struct Ahead {
+    top: Position,
+    /// The live stream has come to where another epoch begins. Before that, what is of another one is older than the past.
+    epoch: bool,
+    /// A gap came since.
+    gap: bool,
+}
+
+impl Ahead {
+    fn to(top: Position) -> Self {
+        Self { top, epoch: false, gap: false }
+    }
+
+    fn passes_over(self, at: Position) -> bool {
+        if at.epoch == self.top.epoch { at.offset <= self.top.offset } else { !self.epoch }
+    }
+
+    fn meets(&mut self, reason: GapReason) {
+        self.gap = true;
+        // Of a full inbox nobody knows what was dropped.
+        self.epoch |= matches!(reason, GapReason::BrokerReset | GapReason::InboxFull);
+    }
 }
 
 #[derive(Debug, Default)]
 struct Holding {
+    /// It has been told so far already, by an answer before.
+    ahead: Option<Ahead>,
     held: Vec<Held>,
     bytes: usize,
     /// A gap is among what is held.
@@ -105,15 +132,18 @@ impl Outcome {
     }
 }
 
-/// Whether the publication is of the past that ends at `top`.
-fn is_past(publication: &Publication, channel: usize, top: Position) -> bool {
-    publication.position(channel).is_some_and(|at| at.epoch == top.epoch && at.offset <= top.offset)
-}
-
 impl Recoveries {
     /// The live stream is passed on again, or to nobody any more.
     pub(crate) fn forget(&mut self, slot: u32, channel: ChannelIx) {
         self.take(slot, channel);
+    }
+
+    /// Up to where the subscriber was told, beyond what the live stream brought.
+    fn ahead(&self, slot: u32, channel: ChannelIx) -> Option<Ahead> {
+        match self.open.get(&(slot, channel))? {
+            Recovery::Holding(holding) => holding.ahead,
+            Recovery::Ahead(ahead) => Some(*ahead),
+        }
     }
 
     fn holds(&self, slot: u32, channel: ChannelIx) -> bool {
@@ -135,22 +165,28 @@ impl Shard {
     pub(crate) fn hold(&mut self, slot: u32, channel: ChannelIx) {
         self.mark(slot, channel, true);
         if !self.recoveries.holds(slot, channel) {
-            self.recoveries.open.insert((slot, channel), Recovery::Holding(Holding::default()));
+            let ahead = match self.recoveries.open.get(&(slot, channel)) {
+                Some(Recovery::Ahead(ahead)) => Some(*ahead),
+                _ => None,
+            };
+            let holding = Holding { ahead, ..Holding::default() };
+            self.recoveries.open.insert((slot, channel), Recovery::Holding(holding));
         }
     }
 
     /// A subscription holds and its channel is carried: answers, at once or when the past is known. True while that is waited for.
     pub(crate) fn arrive(&mut self, slot: u32, now: Now, channel: ChannelIx, arrival: Arrival) -> bool {
         let entry = self.channels.get(channel);
-        let (name, rule, stood) = (entry.name.clone(), entry.policy.rule, entry.stood);
+        let (name, rule) = (entry.name.clone(), entry.policy.rule);
         let kept = entry.policy.history.is_some();
+        let (stood, walked) = (self.stands(slot, channel), self.walked(slot, channel));
         if kept && !arrival.too_much && (arrival.recover.is_some() || stood.is_none()) {
             self.hold(slot, channel);
             self.recoveries.tickets = self.recoveries.tickets.wrapping_add(1);
             let ticket = self.recoveries.tickets;
             let question =
-                Question::Recover { channel: name.clone(), recover: arrival.recover, walked: stood, ticket };
-            let open = Recovering { arrival, channel: name, ticket, walked: stood };
+                Question::Recover { channel: name.clone(), recover: arrival.recover, walked, ticket };
+            let open = Recovering { arrival, channel: name, ticket, walked };
             self.ask(slot, InFlight::Recover(Box::new(open)), question);
             return true;
         }
@@ -169,12 +205,40 @@ impl Shard {
         false
     }
 
+    /// How far this shard was given the channel, or has told the subscriber of it.
+    fn walked(&self, slot: u32, channel: ChannelIx) -> Option<Position> {
+        let (stood, ahead) = (self.channels.get(channel).stood, self.recoveries.ahead(slot, channel));
+        match (stood, ahead) {
+            (Some(stood), Some(Ahead { top, .. })) if stood.epoch == top.epoch => {
+                Some(if stood.offset > top.offset { stood } else { top })
+            }
+            // Of which epoch the live stream is now is not known.
+            (stood, ahead) => ahead.filter(|ahead| !ahead.epoch).map(|ahead| ahead.top).or(stood),
+        }
+    }
+
+    /// What the subscriber has, and nothing behind it; `None` where that is not known.
+    fn stands(&self, slot: u32, channel: ChannelIx) -> Option<Position> {
+        let entry = self.channels.get(channel);
+        let gap = self.recoveries.ahead(slot, channel).is_some_and(|ahead| ahead.gap);
+        // A walk that pauses may have come to it or not; behind a gap, the next publication says where the channel is.
+        let known = !entry.walked && (entry.stood.is_some() || !gap);
+        self.walked(slot, channel).filter(|_| known)
+    }
+
+    /// The same for who asked nothing: not known while the past is.
+    pub(crate) fn stands_openly(&self, slot: u32, channel: ChannelIx) -> Option<Position> {
+        let kept = self.channels.get(channel).policy.history.is_some();
+        self.stands(slot, channel).filter(|_| kept && !self.recoveries.holds(slot, channel))
+    }
+
     /// The past is known, or will not be: answers, and goes on with what was held.
     pub(crate) fn recovered(&mut self, slot: u32, now: Now, open: Recovering, replay: Option<&Replay>) {
         let Recovering { arrival: Arrival { id, recover, .. }, channel: name, walked, .. } = open;
         let Some(channel) = self.channels.find(name.as_str()) else { return };
         let entry = self.channels.get(channel);
-        let (rule, stood, policy) = (entry.policy.rule, entry.stood, entry.policy.history.clone());
+        let (rule, policy) = (entry.policy.rule, entry.policy.history.clone());
+        let stood = self.stands(slot, channel);
         let Some(Recovery::Holding(holding)) = self.recoveries.open.get(&(slot, channel)) else { return };
         let frames = match replay {
             None => Err(Outcome::Unavailable),
@@ -195,6 +259,7 @@ impl Shard {
             _ => (None, None),
         };
         let recovered = recover.map(|_| past.is_some());
+        let replay = replay.filter(|replay| replay.follows(walked));
         let position = position.or_else(|| self.begins(slot, channel, stood, replay));
         let event = Event::Subscribed { channel: name, position, recovered };
         self.reply(slot, now, id, "subscribe", event);
@@ -211,7 +276,7 @@ impl Shard {
             // Nothing else is known of where it stands.
             None => position.filter(|_| stood.is_none()),
         };
-        self.go_on(slot, now, channel, (stood, top));
+        self.go_on(slot, now, channel, top);
     }
 
     /// Where the subscriber stands to whom the past is not told: before the first that was held.
@@ -291,28 +356,31 @@ impl Shard {
     }
 
     /// Tells what was held, and passes the live stream on: at once, or when it has come to where the past ended.
-    fn go_on(
-        &mut self,
-        slot: u32,
-        now: Now,
-        channel: ChannelIx,
-        known: (Option<Position>, Option<Position>),
-    ) {
-        let (stood, top) = known;
-        let Some(Recovery::Holding(Holding { held, .. })) = self.recoveries.take(slot, channel) else {
+    fn go_on(&mut self, slot: u32, now: Now, channel: ChannelIx, top: Option<Position>) {
+        let Some(Recovery::Holding(Holding { ahead, held, .. })) = self.recoveries.take(slot, channel) else {
             return;
         };
         let rule = self.channels.get(channel).policy.rule;
+        let mut ahead = match top {
+            Some(top) => Some(Ahead::to(top)),
+            None => ahead,
+        };
         for held in held {
             let told = match held {
                 Held::Publication(outgoing, shown) => {
-                    if top.is_some_and(|top| is_past(outgoing.publication(), usize::from(shown), top)) {
-                        continue;
+                    if let Some(at) = outgoing.publication().position(usize::from(shown)) {
+                        if ahead.is_some_and(|ahead| ahead.passes_over(at)) {
+                            continue;
+                        }
+                        ahead = None;
                     }
                     let frame = self.frame_of(slot, channel, &outgoing);
                     self.tell(slot, now, rule, frame)
                 }
                 Held::Gap(reason) => {
+                    if let Some(ahead) = &mut ahead {
+                        ahead.meets(reason);
+                    }
                     self.counters.gap(rule, reason.as_str());
                     let channel = self.channels.get(channel).name.clone();
                     self.say(slot, now, None, Event::Gap { channel, reason });
@@ -323,12 +391,15 @@ impl Shard {
                 return;
             }
         }
-        let behind = |top: &Position| {
+        let entry = self.channels.get(channel);
+        let stood = entry.stood.filter(|_| !entry.walked);
+        let behind = |ahead: &Ahead| {
+            let top = ahead.top;
             !stood.is_some_and(|stood| stood.epoch == top.epoch && stood.offset >= top.offset)
         };
-        match top.filter(behind) {
-            Some(top) => {
-                self.recoveries.open.insert((slot, channel), Recovery::Ahead(top));
+        match ahead.filter(behind) {
+            Some(ahead) => {
+                self.recoveries.open.insert((slot, channel), Recovery::Ahead(ahead));
             }
             None => self.mark(slot, channel, false),
         }
@@ -336,7 +407,7 @@ impl Shard {
 
     fn release_held(&mut self, slot: u32, now: Now, channel: ChannelIx) {
         if self.recoveries.holds(slot, channel) {
-            self.go_on(slot, now, channel, (None, None));
+            self.go_on(slot, now, channel, None);
         }
     }
 
@@ -351,18 +422,23 @@ impl Shard {
     ) -> bool {
         let most = self.profile(slot).outbox.bytes as usize / 2;
         let publication = outgoing.publication();
+        let at = publication.position(usize::from(shown));
         match self.recoveries.open.get_mut(&(slot, channel)) {
             None => false,
-            Some(Recovery::Ahead(top)) => {
-                let past = is_past(publication, usize::from(shown), *top);
-                let last = publication.position(usize::from(shown)) == Some(*top);
-                if last || (!past && publication.position(usize::from(shown)).is_some()) {
+            Some(Recovery::Ahead(ahead)) => {
+                let past = at.is_some_and(|at| ahead.passes_over(at));
+                if at == Some(ahead.top) || (!past && at.is_some()) {
                     self.recoveries.forget(slot, channel);
                     self.mark(slot, channel, false);
                 }
                 past
             }
             Some(Recovery::Holding(holding)) => {
+                match (holding.ahead, at) {
+                    (Some(ahead), Some(at)) if ahead.passes_over(at) => return true,
+                    (_, Some(_)) => holding.ahead = None,
+                    _ => {}
+                }
                 holding.held.push(Held::Publication(Arc::clone(outgoing), shown));
                 holding.bytes += publication.data.len() + OVERHEAD;
                 if (holding.held.len() > HELD || holding.bytes > most)
@@ -381,12 +457,19 @@ impl Shard {
         match self.recoveries.open.get_mut(&(slot, channel)) {
             Some(Recovery::Holding(holding)) => {
                 holding.gap = true;
+                if let Some(ahead) = &mut holding.ahead {
+                    ahead.meets(reason);
+                }
                 if !matches!(holding.held.last(), Some(Held::Gap(_))) {
                     holding.held.push(Held::Gap(reason));
                 }
                 true
             }
-            _ => false,
+            Some(Recovery::Ahead(ahead)) => {
+                ahead.meets(reason);
+                false
+            }
+            None => false,
         }
     }
 
@@ -423,7 +506,8 @@ impl Shard {
 
     fn give_up(&mut self, slot: u32, now: Now, channel: ChannelIx, open: Recovering) {
         let entry = self.channels.get(channel);
-        let (rule, stood) = (entry.policy.rule, entry.stood);
+        let rule = entry.policy.rule;
+        let stood = self.stands(slot, channel);
         let Arrival { id, recover, .. } = open.arrival;
         if recover.is_some() {
             self.counters.recovery(rule, Outcome::TooMuch.as_str());
@@ -438,7 +522,7 @@ impl Shard {
             Event::Subscribed { channel: open.channel, position, recovered },
         );
         if self.session_is_open(slot) {
-            self.go_on(slot, now, channel, (None, None));
+            self.go_on(slot, now, channel, None);
         }
     }
 

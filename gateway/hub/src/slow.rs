@@ -68,12 +68,14 @@ fn giving(session: &Session, channels: &Channels, origin: &Origin) -> Option<Sma
     Some(giving)
 }
 
-/// Whether the client is told already, by a marker, of a hole that ends before this place of the channel.
+/// Whether the client is told already, by a marker, of a hole that ends before this place of the channel. Not by one before something
+/// that the server says: behind a `subscribed`, a hole is another.
 fn is_told(lanes: &Lanes, side: Side, place: usize, channel: &ChannelName) -> bool {
     let of_channel =
-        |frame: &&Arc<Waiting>| frame.origin.as_ref().is_some_and(|origin| origin.part(channel).is_some());
-    let last = (0..place).rev().filter_map(|place| lanes.at(side, place)).find(of_channel);
-    last.is_some_and(|frame| frame.hole)
+        |frame: &Waiting| frame.origin.as_ref().is_some_and(|origin| origin.part(channel).is_some());
+    let mut before = (0..place).rev().filter_map(|place| Some((place, lanes.at(side, place)?)));
+    let last = before.find(|(_, frame)| of_channel(frame));
+    last.is_some_and(|(last, frame)| frame.hole && !lanes.are_parted(side, last, place))
 }
 
 impl Shard {

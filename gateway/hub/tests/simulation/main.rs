@@ -3,6 +3,7 @@
 //! Each seed is one world of a shard, some clients and a publisher. The world drives the shard as an I/O loop would and checks, from
 //! the bytes that reached each client:
 //! who is said to hear a channel does, order per channel, no silent loss, nothing twice, commands answered in order, budgets never exceeded.
+//! A second kind of world has channels that are remembered, see [`past`].
 //! `SIMULATION_SEED=n` replays one seed; `SIMULATION_SEEDS=n` chooses how many run.
 #![allow(clippy::unwrap_used, clippy::panic)]
 
@@ -10,6 +11,7 @@ mod accounts;
 mod client;
 mod life;
 mod lines;
+mod past;
 mod plan;
 mod roll;
 mod rules;

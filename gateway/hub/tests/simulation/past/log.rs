@@ -1,0 +1,180 @@
+//! A model of the broker: what it keeps of each channel, and what is on its way to the shard.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+
+use fastrand::Rng;
+use rtgw_hub::{GapScope, Input, Replay};
+use rtgw_model::{
+    ChannelName, ConnectionId, GapReason, Micros, Outgoing, Position, Publication, Recover, Timestamp,
+};
+
+use crate::lines::VARIANTS;
+
+/// What is kept of one channel.
+pub(crate) struct Log {
+    pub(crate) top: Position,
+    kept: VecDeque<(Position, Arc<Outgoing>)>,
+    size: usize,
+}
+
+/// What the pod is carried of a channel.
+struct Carried {
+    /// Which wish for it this is.
+    generation: u64,
+    /// Everything behind it is on its way, or the shard has it.
+    from: Position,
+    ready: bool,
+}
+
+pub(crate) struct Broker {
+    logs: BTreeMap<&'static str, Log>,
+    carried: BTreeMap<String, Carried>,
+    generation: u64,
+    /// On its way, in order.
+    pub(crate) underway: VecDeque<Input>,
+    published: u64,
+}
+
+fn name(channel: &str) -> ChannelName {
+    ChannelName::parse(channel).unwrap()
+}
+
+impl Broker {
+    pub(crate) fn new(channels: &[&'static str], random: &mut Rng) -> Self {
+        let log = |random: &mut Rng| Log {
+            top: Position { offset: 0, epoch: 1 },
+            kept: VecDeque::new(),
+            size: if random.bool() { random.usize(1..12) } else { 1_000 },
+        };
+        let logs = channels.iter().map(|channel| (*channel, log(random))).collect();
+        let (carried, underway) = (BTreeMap::new(), VecDeque::new());
+        Self { logs, carried, generation: 0, underway, published: 0 }
+    }
+
+    pub(crate) fn top(&self, channel: &str) -> Position {
+        self.logs[channel].top
+    }
+
+    /// Appends a publication; it is kept unless it is ephemeral, and goes on its way unless that fails.
+    pub(crate) fn publish(
+        &mut self,
+        channel: &'static str,
+        padding: usize,
+        except: Option<ConnectionId>,
+        (kept, arrives): (bool, bool),
+    ) {
+        self.published += 1;
+        let log = self.logs.get_mut(channel).unwrap();
+        if kept {
+            log.top.offset += 1;
+        }
+        let place = if kept { format!("{}@{}", log.top.offset, log.top.epoch) } else { "-".to_owned() };
+        let data = format!("{}/{channel} {place} {}", self.published, "x".repeat(padding));
+        let publication = Publication {
+            channels: [name(channel)].into_iter().collect(),
+            event: "e".into(),
+            data: data.into(),
+            timestamp: Timestamp(0),
+            tags: Default::default(),
+            id: None,
+            priority: None,
+            positions: [kept.then_some(log.top)].into_iter().collect(),
+            except,
+        };
+        let outgoing = Arc::new(Outgoing::new(publication, usize::from(VARIANTS), Micros(0)));
+        if kept {
+            log.kept.push_back((log.top, outgoing.clone()));
+            if log.kept.len() > log.size {
+                log.kept.pop_front();
+            }
+        }
+        if arrives && self.carried.contains_key(channel) {
+            self.underway.push_back(Input::Publication(outgoing));
+        }
+    }
+
+    /// Some do not arrive, and the shard is told.
+    pub(crate) fn miss(&mut self, channel: &'static str, count: usize) {
+        for _ in 0..count {
+            self.publish(channel, 0, None, (true, false));
+        }
+        self.tell(channel, GapReason::Missed);
+    }
+
+    /// Forgets everything: offsets begin anew.
+    pub(crate) fn reset(&mut self, channel: &'static str) {
+        let log = self.logs.get_mut(channel).unwrap();
+        log.top = Position { offset: 0, epoch: log.top.epoch + 1 };
+        log.kept.clear();
+        self.tell(channel, GapReason::BrokerReset);
+    }
+
+    fn tell(&mut self, channel: &'static str, reason: GapReason) {
+        let top = self.top(channel);
+        if let Some(carried) = self.carried.get_mut(channel) {
+            // Before that, it does not say that it carries the channel.
+            carried.from = top;
+            let scope = GapScope::Channels([name(channel)].into());
+            self.underway.push_back(Input::Gap(scope, reason));
+        }
+    }
+
+    pub(crate) fn reconnect(&mut self) {
+        self.underway.push_back(Input::Gap(GapScope::All, GapReason::BrokerReconnected));
+    }
+
+    /// Which wish for the channel this is.
+    pub(crate) fn want(&mut self, channel: &str) -> u64 {
+        self.generation += 1;
+        let carried = Carried { generation: self.generation, from: self.top(channel), ready: false };
+        assert!(self.carried.insert(channel.to_owned(), carried).is_none(), "wanted twice");
+        self.generation
+    }
+
+    pub(crate) fn unwant(&mut self, channel: &str) {
+        assert!(self.carried.remove(channel).is_some(), "unwanted unasked");
+        // Its receiver drops what was meant for an earlier wish.
+        self.underway.retain(|input| match input {
+            Input::Ready(name, _) => name.as_str() != channel,
+            Input::Publication(outgoing) => outgoing.publication().channels[0].as_str() != channel,
+            _ => true,
+        });
+    }
+
+    /// Says that it carries the channel, unless nobody wants that any more.
+    pub(crate) fn ready(&mut self, channel: &str, generation: u64, early: bool) {
+        let top = self.top(channel);
+        let Some(carried) = self.carried.get_mut(channel) else { return };
+        if carried.generation == generation && !carried.ready {
+            carried.ready = true;
+            let position = if early { carried.from } else { top };
+            self.underway.push_back(Input::Ready(name(channel), Some(position)));
+        }
+    }
+
+    /// What was kept behind a place when `late` publications fewer had been made.
+    pub(crate) fn read(
+        &self,
+        channel: &str,
+        recover: Option<Recover>,
+        late: u64,
+        random: &mut Rng,
+    ) -> Replay {
+        let log = &self.logs[channel];
+        let top = Position { offset: log.top.offset.saturating_sub(late), ..log.top };
+        let nothing = |reaches| Replay { base: [].into(), skip: 0, more: Box::default(), top, reaches };
+        let Some(recover) = recover else { return nothing(true) };
+        let first = log.kept.front().map_or(log.top.offset + 1, |(first, _)| first.offset);
+        let Some(since) = recover.since.filter(|since| {
+            since.epoch == top.epoch && since.offset <= top.offset && since.offset + 1 >= first
+        }) else {
+            return nothing(false);
+        };
+        let known = || log.kept.iter().filter(|(place, _)| place.offset <= top.offset);
+        let all: Vec<Arc<Outgoing>> = known().map(|(_, outgoing)| outgoing.clone()).collect();
+        let skip = known().filter(|(place, _)| place.offset <= since.offset).count();
+        let cut = random.usize(skip..=all.len());
+        Replay { base: all[..cut].into(), skip, more: all[cut..].into(), top, reaches: true }
+    }
+}
