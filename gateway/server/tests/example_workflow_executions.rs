@@ -288,7 +288,7 @@ async fn keys_that_the_application_made_are_asked_about() {
     let text = std::fs::read_to_string(root().join(MANIFEST)).unwrap();
     let manifest = std::env::temp_dir().join(format!("workflow-executions-{port}.yaml"));
     std::fs::write(&manifest, text.replacen("    apiKeys:\n", &asking, 1)).unwrap();
-    let gateway = Gateway::serve(&manifest, &["--redis", "redis://127.0.0.1:1"]);
+    let gateway = Gateway::begin(&manifest, &["--redis", "redis://127.0.0.1:1"]);
     let url = gateway.url("/ws");
     for _ in 0..3 {
         let mut ann = Socket::try_open(&url, &[("x-api-key", "wf_live_ann_0123456789abcdef")]).await.unwrap();
