@@ -51,6 +51,9 @@ impl Encoder for Lines {
         let id = message.reply_to.as_deref().unwrap_or("-");
         let text = match &message.event {
             Event::Greeting(text) => String::from_utf8_lossy(text).into_owned(),
+            Event::Subscribed { channel, position: None, recovered: None } => {
+                format!("subscribed {id} {channel}")
+            }
             Event::Subscribed { channel, position, recovered } => {
                 let position = position.map_or("-".into(), |at| format!("{}@{}", at.offset, at.epoch));
                 let recovered = recovered.map_or("-".into(), |recovered| recovered.to_string());

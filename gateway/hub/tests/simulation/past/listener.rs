@@ -117,7 +117,9 @@ impl Listener {
         if std::env::var("SHOW").is_ok() {
             eprintln!("{who}");
         }
-        let words: Vec<&str> = line.split(' ').collect();
+        let mut words: Vec<&str> = line.split(' ').collect();
+        // A place and whether it recovered, where there is one.
+        words.resize(words.len().max(5), "-");
         match words[0] {
             "pub" => self.publication(who, words[1].split_once('/').unwrap().1, place(words[2])),
             "gap" => {
