@@ -19,6 +19,8 @@ use super::report::{Report, median};
 /// has the beginning of.
 const BYTES: usize = 32 << 10;
 const EVERY: Duration = Duration::from_millis(50);
+/// Longest wait for full sockets, in half seconds.
+const FILLING: usize = 60;
 /// As little as a kernel gives: what it takes is no concern of the gateway's budget.
 const CLIENT_BUFFER: usize = 4_096;
 
@@ -76,6 +78,21 @@ fn readers(gateway: &Gateway, count: usize) -> Result<Vec<TcpStream>> {
     (0..count).map(open).collect()
 }
 
+/// Waits until the sockets of those who do not read are full: until then they are clients like any other, who get all they are sent.
+fn filled(gateway: &Gateway) -> Result<()> {
+    let written = || gateway.metric("rtgw_bytes_total{direction=\"out\",endpoint=\"stuck\"}");
+    let mut before = written()?;
+    for _ in 0..FILLING {
+        std::thread::sleep(Duration::from_millis(500));
+        let now = written()?;
+        if now > 0.0 && now - before < BYTES as f64 {
+            return Ok(());
+        }
+        before = now;
+    }
+    anyhow::bail!("the sockets of clients that do not read were not full after {} s", FILLING / 2)
+}
+
 pub(super) fn measure(bench: &Bench, report: &mut Report) -> Result<()> {
     let gateway = Gateway::start(MANIFEST, 2)?;
     let length = Duration::from_secs_f64(bench.seconds);
@@ -86,8 +103,7 @@ pub(super) fn measure(bench: &Bench, report: &mut Report) -> Result<()> {
         calm.push(quiet.p99(length)?);
         let stuck = readers(&gateway, bench.connections)?;
         let films = Films::start(&gateway)?;
-        // Their sockets are full.
-        std::thread::sleep(Duration::from_millis(500));
+        filled(&gateway)?;
         beside.push(quiet.p99(length)?);
         films.end()?;
         drop(stuck);
