@@ -2,7 +2,7 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use rtgw_model::{CHANNEL_BYTES, CommandNames, FILTER_LISTS, FILTER_VALUE_BYTES, FILTER_VALUES, FilterLists, Intent};
+use rtgw_model::{CHANNEL_BYTES, CommandNames, FILTER_LISTS, FILTER_VALUE_BYTES, FILTER_VALUES, FilterLists, Intent, MOST_MEMBERS};
 use rtgw_protocol::json::{self, ID_BYTES};
 
 fuzz_target!(|text: &str| {
@@ -22,7 +22,10 @@ fuzz_target!(|text: &str| {
             assert!(channel.len() <= CHANNEL_BYTES);
             bounded(&filters);
         }
-        Some(Intent::Unsubscribe { channel }) => assert!(channel.len() <= CHANNEL_BYTES),
+        Some(Intent::Unsubscribe { channel } | Intent::History { channel, .. }) => assert!(channel.len() <= CHANNEL_BYTES),
+        Some(Intent::Presence { channel, limit, .. }) => {
+            assert!(channel.len() <= CHANNEL_BYTES && limit <= MOST_MEMBERS);
+        }
         Some(Intent::Narrow(lists) | Intent::Widen(lists)) => bounded(&lists),
         Some(Intent::Publish { channel, data, .. }) => {
             assert!(channel.len() <= CHANNEL_BYTES);
