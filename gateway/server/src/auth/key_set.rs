@@ -65,7 +65,7 @@ struct State {
     tried: Option<Instant>,
     /// When the next fetch is due; `None`: at once.
     due: Option<Instant>,
-    /// How long to wait after the next failure.
+    /// How long to wait after the next fetch, should it fail.
     retry: Duration,
     fetching: bool,
 }
@@ -140,14 +140,16 @@ impl KeySet {
     }
 
     async fn fetch_once(&self) {
-        {
+        let pause = {
             let mut state = self.state.write();
-            let now = Instant::now();
+            let (now, pause) = (Instant::now(), state.retry.min(self.settings.refresh));
             state.tried = Some(now);
-            // For whoever goes on where this one is stopped.
-            state.due = Some(now + FIRST_RETRY);
+            // A fetch that is stopped in the middle counts as a failed one, or each loop that takes over would begin anew.
+            state.due = Some(now + pause);
+            state.retry = (state.retry * 2).min(ON_DEMAND);
             state.fetching = true;
-        }
+            pause
+        };
         let read = (self.fetch)()
             .await
             .map_err(|error| error.to_string())
@@ -169,8 +171,6 @@ impl KeySet {
             Err(error) => {
                 let left = state.good_until.map(|until| until.saturating_duration_since(now).as_secs());
                 tracing::warn!(issuer, %error, old_keys_for_seconds = left, "keys of an issuer cannot be fetched");
-                let pause = state.retry.min(self.settings.refresh);
-                state.retry = (state.retry * 2).min(ON_DEMAND);
                 pause
             }
         };

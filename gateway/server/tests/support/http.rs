@@ -1,6 +1,6 @@
 //! One HTTP request over a fresh connection, read to its end.
 
-use std::io::{Read, Write};
+use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 
 use serde_json::Value;
@@ -28,13 +28,17 @@ impl Answer {
 
 /// `GET path`; `None` when nothing listens.
 pub fn try_get(address: SocketAddr, path: &str) -> Option<Answer> {
-    request(address, &format!("GET {path} HTTP/1.1\r\nhost: {address}\r\nconnection: close\r\n\r\n"))
+    asked(address, path).ok()
 }
 
 /// `GET path`.
 #[track_caller]
 pub fn get(address: SocketAddr, path: &str) -> Answer {
-    try_get(address, path).unwrap_or_else(|| panic!("no answer from {address}{path}"))
+    asked(address, path).unwrap_or_else(|error| panic!("no answer from {address}{path}: {error}"))
+}
+
+fn asked(address: SocketAddr, path: &str) -> io::Result<Answer> {
+    request(address, &format!("GET {path} HTTP/1.1\r\nhost: {address}\r\nconnection: close\r\n\r\n"))
 }
 
 /// A JSON body to `path`.
@@ -46,7 +50,8 @@ pub fn post(address: SocketAddr, path: &str, body: &Value) -> Answer {
          content-length: {}\r\n\r\n",
         body.len()
     );
-    request(address, &(head + &body)).unwrap_or_else(|| panic!("no answer from {address}{path}"))
+    let answer = request(address, &(head + &body));
+    answer.unwrap_or_else(|error| panic!("no answer from {address}{path}: {error}"))
 }
 
 /// Any request; `host` is the address unless given.
@@ -67,28 +72,30 @@ pub fn exchange(
         head += &format!("{name}: {value}\r\n");
     }
     let answer = request(address, &format!("{head}\r\n{body}"));
-    answer.unwrap_or_else(|| panic!("no answer from {address}{target}"))
+    answer.unwrap_or_else(|error| panic!("no answer from {address}{target}: {error}"))
 }
 
 /// `DELETE path`, its answer ignored.
 pub fn delete(address: SocketAddr, path: &str) {
-    request(address, &format!("DELETE {path} HTTP/1.1\r\nhost: {address}\r\nconnection: close\r\n\r\n"));
+    let head = format!("DELETE {path} HTTP/1.1\r\nhost: {address}\r\nconnection: close\r\n\r\n");
+    let _answer = request(address, &head);
 }
 
-fn request(address: SocketAddr, request: &str) -> Option<Answer> {
-    let mut stream = TcpStream::connect_timeout(&address, PATIENCE).ok()?;
-    stream.set_read_timeout(Some(PATIENCE)).ok()?;
-    stream.write_all(request.as_bytes()).ok()?;
+fn request(address: SocketAddr, request: &str) -> io::Result<Answer> {
+    let mut stream = TcpStream::connect_timeout(&address, PATIENCE)?;
+    stream.set_read_timeout(Some(PATIENCE))?;
+    stream.write_all(request.as_bytes())?;
     let text = String::from_utf8_lossy(&read(&mut stream)?).into_owned();
-    let (head, body) = text.split_once("\r\n\r\n")?;
-    let status = head.split(' ').nth(1)?.parse().ok()?;
+    let cut_off = || io::Error::new(io::ErrorKind::InvalidData, format!("not an answer: {text:?}"));
+    let (head, body) = text.split_once("\r\n\r\n").ok_or_else(cut_off)?;
+    let status = head.split(' ').nth(1).and_then(|status| status.parse().ok()).ok_or_else(cut_off)?;
     let chunked = head.to_ascii_lowercase().contains("transfer-encoding: chunked");
     let body = if chunked { joined(body) } else { body.to_owned() };
-    Some(Answer { status, head: head.to_owned(), body })
+    Ok(Answer { status, head: head.to_owned(), body })
 }
 
 /// Until the body has the announced length; without one, until the end. Not every server closes when asked to.
-fn read(stream: &mut TcpStream) -> Option<Vec<u8>> {
+fn read(stream: &mut TcpStream) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
     let mut chunk = [0; 16 * 1024];
     loop {
@@ -98,11 +105,11 @@ fn read(stream: &mut TcpStream) -> Option<Vec<u8>> {
                 .lines()
                 .find_map(|line| line.strip_prefix("content-length:")?.trim().parse::<usize>().ok());
             if length.is_some_and(|length| bytes.len() >= end + 4 + length) {
-                return Some(bytes);
+                return Ok(bytes);
             }
         }
-        match stream.read(&mut chunk).ok()? {
-            0 => return Some(bytes),
+        match stream.read(&mut chunk)? {
+            0 => return Ok(bytes),
             read => bytes.extend_from_slice(&chunk[..read]),
         }
     }
