@@ -8,6 +8,7 @@ use ipnet::IpNet;
 pub use crate::credentials::{Algorithm, ApiKey, AuthWebhook, Issuer, IssuerKeys, Jwks, KeyScope, starred};
 use crate::expression::Expression;
 use crate::pattern::Pattern;
+use crate::public_key::PublicKey;
 pub use crate::raw::WhenUnknown;
 use crate::template::Template;
 use crate::url::HttpUrl;
@@ -23,6 +24,10 @@ pub struct Checked {
     pub name: String,
     /// Its namespace; `default` where none was written.
     pub namespace: String,
+    /// What its writer calls its content; absent: a manifest, or an operator that gives it no name.
+    pub revision: Option<String>,
+    /// Who may ask for the pod's report; absent: as the rest of the API.
+    pub operator: Option<Operator>,
     /// The `spec` as it was written: nothing resolved, so without the content of any Secret.
     pub written: Written,
     /// At least one.
@@ -39,8 +44,41 @@ pub struct Checked {
     pub redis: Redis,
     /// Bounds.
     pub limits: Limits,
+    /// How the pod lets its clients go; absent outside a cluster.
+    pub drain: Option<Drain>,
     /// Most detailed log level.
     pub log_level: LogLevel,
+}
+
+/// Who may ask for the pod's report.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Operator {
+    /// The `aud` of its tokens.
+    pub audience: String,
+    /// At least one.
+    pub keys: Vec<OperatorKey>,
+}
+
+/// A key of the operator's tokens.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OperatorKey {
+    /// Unique.
+    pub kid: String,
+    /// Ed25519.
+    pub key: PublicKey,
+}
+
+/// How a pod lets its clients go.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Drain {
+    /// How long new connections are still taken.
+    pub cordon_delay: Duration,
+    /// When the last connection is closed at the latest, from then on.
+    pub timeout: Duration,
+    /// Connections that all pods together close a second.
+    pub max_per_second: u32,
+    /// How much the pauses between closes vary, percent.
+    pub jitter_percent: u8,
 }
 
 /// A `spec` as it was written, JSON. `Debug` shows nothing: two ways to write the same are the same configuration.

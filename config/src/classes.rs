@@ -144,7 +144,8 @@ const LEAVES: &[(Class, &[&str])] = &[
             "sources[].redisStream.start",
         ],
     ),
-    (Deferred, &["drain"]),
+    // The pod keeps those that it started with: its grace period is of the same age.
+    (Deferred, &["drain.cordonDelay", "drain.jitterPercent", "drain.maxPerSecond", "drain.timeout"]),
     (
         Restart,
         &[

@@ -56,3 +56,11 @@ pub const POD_CHANNELS: u32 = 200_000;
 pub const OUTBOUND_MEMORY_PERCENT: u8 = 25;
 /// Where kubectl puts an object that names none.
 pub const NAMESPACE: &str = "default";
+/// Two looks of a balancer that probes every 2 s, and the way of the news to every node.
+pub const CORDON_DELAY: Duration = Duration::from_secs(5);
+/// At half of the default rate room for 30,000 connections of a pod.
+pub const DRAIN_TIMEOUT: Duration = Duration::from_secs(300);
+/// New connections that a few pods take beside their work.
+pub const DRAIN_PER_SECOND: u32 = 200;
+/// Enough for pods that began together to part.
+pub const DRAIN_JITTER_PERCENT: u8 = 20;

@@ -2,7 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use rtgw_config::raw::{Auth, Channel, Command, Embedded, Endpoint, ExternalRedis, Limits, LogLevel, Source};
+use rtgw_config::raw::{
+    Auth, Channel, Command, Drain, Embedded, Endpoint, ExternalRedis, Limits, LogLevel, Source,
+};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
@@ -95,7 +97,7 @@ pub struct Spec {
     pub autoscaling: Option<Opaque>,
     /// In a cluster: how a pod that goes lets its clients go.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub drain: Option<Opaque>,
+    pub drain: Option<Drain>,
     /// In a cluster: Services, routes, ingresses.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub exposure: Option<Opaque>,

@@ -11,8 +11,10 @@ pub(crate) fn project(gateway: &RealtimeGateway) -> raw::Config {
     raw::Config {
         version: raw::VERSION,
         generation: 1,
+        revision: None,
         name: metadata.name.clone(),
         namespace: metadata.namespace.clone().unwrap_or_else(|| defaults::NAMESPACE.to_owned()),
+        operator: None,
         spec: raw::Spec {
             endpoints: spec.endpoints.clone(),
             auth: spec.auth.clone(),
@@ -21,6 +23,7 @@ pub(crate) fn project(gateway: &RealtimeGateway) -> raw::Config {
             sources: spec.sources.clone(),
             redis: spec.redis.as_ref().map(redis),
             limits: spec.limits.clone(),
+            drain: None,
             observability: spec
                 .observability
                 .as_ref()

@@ -6,11 +6,13 @@ mod auth;
 mod channels;
 mod commands;
 mod delivery;
+mod drain;
 mod endpoints;
 mod history;
 mod issuers;
 mod limits;
 mod networks;
+mod operator;
 mod presence;
 mod reach;
 mod redis;
@@ -73,10 +75,14 @@ impl Check<'_> {
         let sources = self.sources(spec.sources.as_deref().unwrap_or_default(), &channels, &gateway);
         let redis = self.redis(spec.redis.as_ref());
         let limits = self.limits(spec.limits.as_ref(), spec.auth.as_ref());
+        let operator = config.operator.as_ref().map(|operator| self.operator(operator));
+        let drain = spec.drain.as_ref().map(|drain| self.drain(drain));
         let level = spec.observability.as_ref().and_then(|observability| observability.log_level);
         Some(Checked {
             name: config.name.clone(),
             namespace: config.namespace.clone(),
+            revision: config.revision.clone(),
+            operator,
             written: Written(serde_json::to_value(spec).unwrap_or_default()),
             endpoints,
             auth: auth?,
@@ -85,6 +91,7 @@ impl Check<'_> {
             sources,
             redis: redis?,
             limits,
+            drain,
             log_level: match level.unwrap_or_default() {
                 raw::LogLevel::Error => LogLevel::Error,
                 raw::LogLevel::Warn => LogLevel::Warn,

@@ -6,10 +6,12 @@ mod auth;
 mod channel;
 mod commands;
 pub mod delivery;
+mod drain;
 mod endpoint;
 pub mod history;
 mod issuer;
 mod limits;
+mod operator;
 pub mod presence;
 mod redis;
 mod source;
@@ -26,6 +28,7 @@ pub use auth::{Anonymous, Auth, Expiry, Identity, Revocation, WhenUnknown};
 pub use channel::Channel;
 pub use commands::{Command, CommandWebhook, OrElse, PublishTo, Reply, ReplyLatest};
 pub use delivery::{Delivery, Priority, RateText, SlowConsumer};
+pub use drain::Drain;
 pub use endpoint::{
     AutoSubscribe, Compression, CompressionMode, Endpoint, EndpointAuth, Envelope, Greeting, Health,
     Heartbeat, Protocol, Stats,
@@ -35,6 +38,7 @@ pub use issuer::{Algorithm, Issuer, Jwks};
 pub use limits::{
     ConnectionLimits, GatewayLimits, IpLimits, Limits, PodLimits, TenantLimits, UserLimits, UserPolicy,
 };
+pub use operator::{Operator, OperatorKey};
 pub use presence::Presence;
 pub use redis::{Embedded, ExternalRedis, Redis};
 pub use source::{Ingest, PublishRule, RedisPubSub, RedisStream, Source, StreamStart};
@@ -53,12 +57,19 @@ pub struct Config {
     pub version: u32,
     /// Generation of the object it was made from; a gateway ignores lower ones.
     pub generation: u64,
+    /// Names its content, to whoever wrote it; absent: the gateway gives it a name.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 64), regex(pattern = "^[A-Za-z0-9._-]+$"))]
+    pub revision: Option<String>,
     /// Name of the object it was made from.
     #[schemars(length(min = 1, max = 40))]
     pub name: String,
     /// Namespace of the object it was made from.
     #[schemars(length(min = 1, max = 63))]
     pub namespace: String,
+    /// Who may ask a pod for its report. Absent: as the rest of the API.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub operator: Option<Operator>,
     /// What the gateway does.
     pub spec: Spec,
 }
@@ -91,6 +102,9 @@ pub struct Spec {
     /// Bounds that protect a pod and its clients from each other.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub limits: Option<Limits>,
+    /// In a cluster: how a pod that goes lets its clients go.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub drain: Option<Drain>,
     /// Logs.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub observability: Option<Observability>,
