@@ -64,9 +64,10 @@ impl File {
     }
 }
 
-/// The repository's root.
+/// The root of the repository that cargo runs this in: a build folder that was copied must not have another one judged.
 pub fn root() -> PathBuf {
-    let here = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let here = std::env::var_os("CARGO_MANIFEST_DIR").unwrap_or_else(|| env!("CARGO_MANIFEST_DIR").into());
+    let here = Path::new(&here);
     here.parent().unwrap_or(here).to_path_buf()
 }
 
