@@ -1,6 +1,6 @@
 //! The checked configuration: an immutable snapshot in which every name resolves, every expression is compiled and every bound holds.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use ipnet::IpNet;
@@ -288,6 +288,8 @@ pub struct Channel {
     pub delivery: Delivery,
     /// What is kept of them; absent: nothing.
     pub history: Option<History>,
+    /// The tags by which some `replyLatest` may ask for one of them: values that differ in these are kept apart.
+    pub asked_tags: BTreeSet<String>,
     /// What is known of who hears them; absent: nothing.
     pub presence: Option<Presence>,
 }

@@ -1,6 +1,6 @@
 //! Channel rules: patterns, permissions, filters.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::{Check, syntax};
 use crate::checked::Channel;
@@ -60,7 +60,17 @@ impl Check<'_> {
         let history = self.history(&format!("{path}.history"), channel.history.as_ref(), &delivery);
         let presence = self.presence(&format!("{path}.presence"), channel.presence.as_ref(), &scope);
         let (subscribe, publish) = (subscribe?, publish?);
-        Some(Channel { pattern: pattern?, subscribe, publish, filters, delivery, history, presence })
+        let asked_tags = BTreeSet::new();
+        Some(Channel {
+            pattern: pattern?,
+            subscribe,
+            publish,
+            filters,
+            delivery,
+            history,
+            asked_tags,
+            presence,
+        })
     }
 
     fn filters(&mut self, path: &str, filters: &BTreeMap<String, String>) {

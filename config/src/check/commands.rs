@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use super::{Check, syntax};
+use super::{Check, reach, syntax};
 use crate::checked::{Channel, Command, CommandAction, CommandWebhook};
 use crate::defaults;
 use crate::expression::{Expression, Scope};
@@ -16,6 +16,16 @@ pub(super) const BUILT_IN: &[&str] =
 
 const SCOPE: Scope<'_> = Scope::Command;
 const TIMEOUT: [Duration; 2] = [Duration::from_millis(10), Duration::from_secs(30)];
+
+/// Tells channels by which tags commands may ask for their publications.
+pub(super) fn note_asked_tags(commands: &[Command], channels: &mut [Channel]) {
+    for command in commands {
+        let CommandAction::ReplyLatest { channel: template, tags, .. } = &command.action else { continue };
+        for at in reach::may_reach(template, channels.iter().map(|channel| &channel.pattern)) {
+            channels[at].asked_tags.extend(tags.keys().cloned());
+        }
+    }
+}
 
 impl Check<'_> {
     /// The commands that are right, by name.

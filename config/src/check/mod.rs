@@ -68,9 +68,10 @@ impl Check<'_> {
             self.error("version", message);
         }
         let auth = self.auth(spec.auth.as_ref());
-        let channels = self.channels(spec.channels.as_deref().unwrap_or_default());
+        let mut channels = self.channels(spec.channels.as_deref().unwrap_or_default());
         let endpoints = self.endpoints(&spec.endpoints, spec.auth.as_ref(), &channels);
         let commands = self.commands(spec.commands.as_ref(), &channels);
+        commands::note_asked_tags(&commands, &mut channels);
         let gateway = format!("{}/{}", config.namespace, config.name);
         let sources = self.sources(spec.sources.as_deref().unwrap_or_default(), &channels, &gateway);
         let redis = self.redis(spec.redis.as_ref());

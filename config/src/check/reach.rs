@@ -92,7 +92,7 @@ fn always_fits(template: &Template, pattern: &Pattern) -> bool {
 pub(super) fn may_reach<'p>(
     template: &Template,
     patterns: impl Iterator<Item = &'p Pattern>,
-) -> impl Iterator<Item = usize> {
+) -> std::vec::IntoIter<usize> {
     let mut decided = false;
     let mut reached = Vec::new();
     for (at, pattern) in patterns.enumerate() {

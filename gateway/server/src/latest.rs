@@ -1,4 +1,5 @@
-//! The latest publications of the channels that some `replyLatest` may name, as this pod heard them.
+//! The latest publications of the channels that some `replyLatest` may name and that keep no history, as this pod heard them. Of the
+//! others the broker knows more than one pod does.
 //!
 //! What passes the intake is remembered: everything of this pod's sources, with or without a subscriber, and of what others publish
 //! what this pod is carried because somebody here subscribes. Bounded in channels, in publications per channel and in bytes; what was
@@ -35,6 +36,19 @@ pub struct Remembered {
     pub timestamp: Timestamp,
     /// As published.
     pub priority: Option<Box<str>>,
+}
+
+impl Remembered {
+    /// What is remembered of `publication`.
+    pub fn of(publication: &Publication) -> Self {
+        let Publication { data, timestamp, priority, .. } = publication;
+        Self { data: data.clone(), timestamp: *timestamp, priority: priority.clone() }
+    }
+}
+
+/// Whether a publication is of this event and has these tags.
+pub fn fits(publication: &Publication, event: &str, tags: &[(&str, Box<str>)]) -> bool {
+    *publication.event == *event && tags.iter().all(|(name, value)| publication.tag(name) == Some(value))
 }
 
 /// The memory. Nothing here waits for anything but its lock, which is held for the copy of one publication's name and place.
@@ -97,7 +111,11 @@ impl Latest {
             let CommandAction::ReplyLatest { channel, event, tags: asked, .. } = &command.action else {
                 continue;
             };
-            rules.extend(reached(channel, &config.channels).into_iter().filter_map(number));
+            let kept = |place: &RuleIx| {
+                config.channels.get(usize::from(place.0)).is_some_and(|channel| channel.history.is_some())
+            };
+            let reached = reached(channel, &config.channels).into_iter();
+            rules.extend(reached.filter(|place| !kept(place)).filter_map(number));
             match ScalarExpression::new(event).constant() {
                 Some(event) => events.iter_mut().for_each(|events| events.push(event.into())),
                 None => events = None,
@@ -133,12 +151,9 @@ impl Latest {
         if channels.peek().is_none() {
             return;
         }
-        let remembered = Remembered {
-            // A copy: the data may be a slice of a message that is much larger.
-            data: Bytes::copy_from_slice(&publication.data),
-            timestamp: publication.timestamp,
-            priority: publication.priority.clone(),
-        };
+        // A copy: the data may be a slice of a message that is much larger.
+        let remembered =
+            Remembered { data: Bytes::copy_from_slice(&publication.data), ..Remembered::of(publication) };
         let mut state = self.state.lock();
         let tags: Box<[Option<Box<str>>]> =
             state.tags.iter().map(|tag| publication.tag(tag).map(Into::into)).collect();

@@ -97,7 +97,9 @@ impl Asked {
         let intake = Arc::new(Intake::new(Vec::new(), 1, Clock::start(), Arc::new(Counts::new(0))).unwrap());
         let dresser = Arc::clone(&intake);
         let dress = Box::new(move |publication| dresser.dress(publication));
-        let recoveries = Recoveries::new(Arc::clone(&broker), Arc::clone(intake.tails()), dress);
+        let tails = Arc::clone(intake.tails());
+        let recoveries = Recoveries::new(Arc::clone(&broker), tails, dress, Box::new(|_| false));
+        let recoveries = Arc::new(recoveries);
         let pages = Arc::new(Pages::new(Arc::clone(&broker)));
         let publisher =
             Publisher::new(broker, Arc::new(move |name| find.rule_of(name)), Arc::new(Counts::new(0)));
@@ -106,10 +108,10 @@ impl Asked {
         let inboxes: Vec<Arc<dyn Inbox>> = vec![Arc::new(Collects(elsewhere)), Arc::new(Collects(send))];
         let clock = Clock::start();
         let publisher = Arc::new(ClientPublisher::new(publisher, clock));
-        let commands =
-            Commands::new(&config, Arc::clone(&rules), Arc::clone(&publisher), None, Outbound::new(), clock);
+        let (by, past) = (Arc::clone(&publisher), Arc::clone(&recoveries));
+        let commands = Commands::new(&config, Arc::clone(&rules), by, None, past, Outbound::new(), clock);
         let room = Room::new(intake, 1_000);
-        let to_broker = ToBroker { publisher, recoveries: Arc::new(recoveries), pages };
+        let to_broker = ToBroker { publisher, recoveries, pages };
         let questions = {
             let commands = Arc::new(ArcSwap::from_pointee(commands));
             Questions::new(Handle::current(), rules, admitter, commands, to_broker, room, inboxes)

@@ -269,7 +269,7 @@ fn kept(channel: &Channel, history: &checked::History) -> HistoryPolicy {
                 } => conflate.as_ref(),
                 _ => None,
             };
-            HistoryMode::Cache(tags_of_a_key(channel, conflate))
+            HistoryMode::Cache(tags_of_a_key(channel, conflate.into_iter().chain(&channel.asked_tags)))
         }
     };
     let ttl_ms = u64::try_from(history.ttl.as_millis()).unwrap_or(u64::MAX);
@@ -277,9 +277,9 @@ fn kept(channel: &Channel, history: &checked::History) -> HistoryPolicy {
 }
 
 /// The tags that tell publications of one event apart.
-fn tags_of_a_key(channel: &Channel, conflate: Option<&String>) -> Box<[Box<str>]> {
+fn tags_of_a_key<'c>(channel: &'c Channel, more: impl IntoIterator<Item = &'c String>) -> Box<[Box<str>]> {
     let mut tags: Vec<Box<str>> =
-        channel.filters.values().chain(conflate).map(|tag| tag.as_str().into()).collect();
+        channel.filters.values().chain(more).map(|tag| tag.as_str().into()).collect();
     tags.sort_unstable();
     tags.dedup();
     tags.into()

@@ -12,15 +12,16 @@ use bytes::Bytes;
 use rtgw_config::checked::Checked;
 use rtgw_hub::Grant;
 use rtgw_hub::access::{self, Action as Asked, Asker};
-use rtgw_model::{CommandId, CommandName, CommandNames, ConnectionId, Denied, ErrorCode, Event};
+use rtgw_model::{ChannelName, CommandId, CommandName, CommandNames, ConnectionId, Denied, ErrorCode, Event};
 use rtgw_protocol::json;
 
 use crate::client_publishing::ClientPublisher;
 use crate::expressions::{CallerScope, CommandScope, Connection, EvaluateError, NameError, Scope};
-use crate::latest::Latest;
+use crate::latest::{Latest, Remembered, fits};
 use crate::outbound::Outbound;
 use crate::pace::Pace;
 use crate::publishing::Draft;
+use crate::recovery::Recoveries;
 use crate::rulebook::Rulebook;
 use crate::transport::Clock;
 use compiled::{Action, Compiled, PublishTo, ReplyLatest};
@@ -47,8 +48,17 @@ pub struct Commands {
     rules: Arc<Rulebook>,
     publisher: Arc<ClientPublisher>,
     latest: Option<Arc<Latest>>,
+    recoveries: Arc<Recoveries>,
     outbound: Outbound,
     clock: Clock,
+}
+
+/// Which publication is wanted.
+struct Look<'c> {
+    channel: ChannelName,
+    event: Box<str>,
+    /// Those with these tags first, then the others.
+    tags: Vec<Vec<(&'c str, Box<str>)>>,
 }
 
 /// What is left to do once everything is evaluated.
@@ -56,6 +66,7 @@ enum Step<'c> {
     Say(Event),
     Publish { grant: Grant, draft: Draft, ephemeral: bool },
     Ask { webhook: &'c Webhook, body: Vec<u8> },
+    Look(Look<'c>),
 }
 
 impl Commands {
@@ -65,11 +76,12 @@ impl Commands {
         rules: Arc<Rulebook>,
         publisher: Arc<ClientPublisher>,
         latest: Option<Arc<Latest>>,
+        recoveries: Arc<Recoveries>,
         outbound: Outbound,
         clock: Clock,
     ) -> Self {
         let commands = config.commands.iter().map(Compiled::new).collect();
-        Self { commands, rules, publisher, latest, outbound, clock }
+        Self { commands, rules, publisher, latest, recoveries, outbound, clock }
     }
 
     /// The names that clients may send.
@@ -95,6 +107,7 @@ impl Commands {
                 Ok(Event::Published { channel, id, offset })
             }
             Step::Ask { webhook, body } => webhook.ask(&self.outbound, body).await,
+            Step::Look(look) => self.look(&look).await,
         }
     }
 
@@ -136,7 +149,7 @@ impl Commands {
             Action::Ack(data) => {
                 failing.json("ack", data, &sent.data).map(|data| Step::Say(Event::Acknowledged(data)))
             }
-            Action::ReplyLatest(wanted) => self.reply_latest(wanted, &failing, asker).map(Step::Say),
+            Action::ReplyLatest(wanted) => self.reply_latest(wanted, &failing, asker).map(Step::Look),
             Action::PublishTo(wanted) => self.publish_to(wanted, &failing, &sent.data, asker),
             Action::Webhook(webhook) => {
                 let body = webhook::body(sent, &connection, principal);
@@ -145,29 +158,53 @@ impl Commands {
         }
     }
 
-    fn reply_latest(
+    fn reply_latest<'c>(
         &self,
-        wanted: &ReplyLatest,
+        wanted: &'c ReplyLatest,
         failing: &Failing<'_>,
         asker: &Asker<'_>,
-    ) -> Result<Event, Denied> {
+    ) -> Result<Look<'c>, Denied> {
         let channel = failing.channel(&wanted.channel)?;
         // What a client may not hear it may not ask for either, whatever the template made of its data.
         let grant = access::ask(&*self.rules.load(), Asked::Subscribe, channel.as_str(), asker)?;
         let event = failing.event(&wanted.event)?;
-        let latest = |tags: &[(&str, Box<str>)]| {
-            let now = self.clock.millis();
-            self.latest.as_ref().and_then(|latest| latest.find(grant.channel(), &event, tags, now))
+        let any = wanted.or_else_any.then(Vec::new);
+        let tags = match failing.tags(&wanted.tags) {
+            Ok(tags) => [tags].into_iter().chain(any).collect(),
+            Err(denied) => vec![any.ok_or(denied)?],
         };
-        let found = match failing.tags(&wanted.tags) {
-            Ok(tags) => latest(&tags).or_else(|| wanted.or_else_any.then(|| latest(&[])).flatten()),
-            Err(_) if wanted.or_else_any => latest(&[]),
-            Err(denied) => return Err(denied),
+        Ok(Look { channel: grant.channel().clone(), event, tags })
+    }
+
+    /// The latest publication: of what the broker keeps, so that every pod gives the same answer; of a channel that keeps nothing, of what
+    /// this pod heard.
+    async fn look(&self, look: &Look<'_>) -> Result<Event, Denied> {
+        let Look { channel, event, tags } = look;
+        let found = match self.rules.history_of(channel) {
+            Some(policy) => {
+                let newest = self.recoveries.newest(channel, &policy).await.ok_or_else(|| {
+                    let message = "the broker cannot be asked what was published last; try again later";
+                    Denied::new(ErrorCode::NotAvailable, message)
+                })?;
+                let newest: Vec<_> = newest.publications().map(|one| one.publication()).collect();
+                let find = |tags: &Vec<_>| newest.iter().rev().find(|one| fits(one, event, tags));
+                tags.iter().find_map(find).map(|one| Remembered::of(one))
+            }
+            None => {
+                let now = self.clock.millis();
+                let find = |tags: &Vec<_>| self.latest.as_ref()?.find(channel, event, tags, now);
+                tags.iter().find_map(find)
+            }
         };
         let found = found.ok_or_else(|| {
             Denied::new(ErrorCode::NotAvailable, "nothing of that kind was published yet; try again later")
         })?;
-        Ok(Event::Reply { event, data: found.data, at: Some(found.timestamp), priority: found.priority })
+        Ok(Event::Reply {
+            event: event.clone(),
+            data: found.data,
+            at: Some(found.timestamp),
+            priority: found.priority,
+        })
     }
 
     fn publish_to(
@@ -231,7 +268,7 @@ impl Failing<'_> {
         Err(Denied::new(ErrorCode::TooLarge, message))
     }
 
-    fn channel(&self, channel: &compiled::Channel) -> Result<rtgw_model::ChannelName, Denied> {
+    fn channel(&self, channel: &compiled::Channel) -> Result<ChannelName, Denied> {
         channel.template.name(self.scope).map_err(|error| match error {
             NameError::Part(error) => self.denied("channel", &channel.source, &error),
             NameError::Name(error) => {

@@ -120,7 +120,7 @@ impl Intake {
     }
 
     /// Whether the channel has a subscriber in this pod.
-    fn carries(&self, channel: &ChannelName) -> bool {
+    pub fn carries(&self, channel: &ChannelName) -> bool {
         self.registry.interested(channel).is_some()
     }
 

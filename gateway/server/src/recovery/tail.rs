@@ -3,16 +3,48 @@
 use std::sync::Arc;
 
 use rtgw_hub::Replay;
-use rtgw_model::{Outgoing, Position, Publication};
-
-use super::Asked;
+use rtgw_model::{Outgoing, Position, Publication, Recover};
+use tokio::time::Instant;
 
 /// So many that came since are joined to what was read.
 const MORE: usize = 64;
 /// What a publication costs besides its data.
 const OVERHEAD: usize = 512;
 
-/// Everything of a channel behind an offset; of current values, all.
+/// What is asked of a history, and how new the answer has to be.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Asked {
+    pub(super) wanted: Wanted,
+    /// The answer goes at least so far.
+    pub(super) walked: Option<Position>,
+    /// When it was asked.
+    pub(super) at: Instant,
+    /// What the pod heard since an earlier read is as good as reading again.
+    pub(super) heard: bool,
+}
+
+/// What is wanted of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Wanted {
+    /// Where the channel stands.
+    Place,
+    /// What a subscriber missed.
+    Missed(Recover),
+    /// The newest, as many as anybody is given.
+    Newest,
+}
+
+impl Asked {
+    /// Behind which place.
+    pub(super) fn since(&self) -> Option<Position> {
+        match self.wanted {
+            Wanted::Missed(recover) => recover.since,
+            Wanted::Place | Wanted::Newest => None,
+        }
+    }
+}
+
+/// Everything of a channel behind an offset; of current values, all unless they are [`Tail::partial`].
 #[derive(Debug)]
 pub(super) struct Tail {
     /// What was read, shared with those who are given it.
@@ -26,6 +58,8 @@ pub(super) struct Tail {
     top: Position,
     /// Tells current values apart, besides their event; `None`: every publication counts.
     tags: Option<Box<[Box<str>]>>,
+    /// There are older values than those that were read.
+    partial: bool,
     bytes: usize,
 }
 
@@ -42,7 +76,13 @@ impl Tail {
         tags: Option<Box<[Box<str>]>>,
     ) -> Self {
         let bytes = publications.iter().map(|outgoing| weight(outgoing)).sum();
-        Self { base: publications.into(), more: Vec::new(), from, exhausted, top, tags, bytes }
+        let (base, more) = (publications.into(), Vec::new());
+        Self { base, more, from, exhausted, top, tags, partial: false, bytes }
+    }
+
+    /// The same, of values that are not all: enough for who wants the newest, and for nobody who wants what is current.
+    pub(super) fn partial(self, partial: bool) -> Self {
+        Self { partial, ..self }
     }
 
     pub(super) fn bytes(&self) -> usize {
@@ -68,34 +108,43 @@ impl Tail {
     }
 
     /// Whether what is asked lies before what was read, and is kept.
-    pub(super) fn is_too_short_for(&self, asked: Asked) -> bool {
-        let since = asked.recover.and_then(|recover| recover.since);
-        self.tags.is_none()
-            && since.is_some_and(|since| {
-                since.epoch == self.top.epoch && since.offset < self.from && !self.exhausted
-            })
+    pub(super) fn is_too_short_for(&self, asked: &Asked) -> bool {
+        let behind = |since: Position| since.epoch == self.top.epoch && since.offset < self.from;
+        let reaches_back = asked.wanted == Wanted::Newest || asked.since().is_some_and(behind);
+        self.tags.is_none() && reaches_back && !self.exhausted
     }
 
     /// What is asked; `None` where this does not tell.
-    pub(super) fn serve(&mut self, asked: Asked) -> Option<Replay> {
-        let Asked { recover, walked } = asked;
+    pub(super) fn serve(&mut self, asked: &Asked) -> Option<Replay> {
         let top = self.top;
-        if walked.is_some_and(|walked| walked.epoch != top.epoch || walked.offset > top.offset) {
+        if asked.walked.is_some_and(|walked| walked.epoch != top.epoch || walked.offset > top.offset) {
             return None;
         }
         let nothing = |reaches| Some(Replay { base: [].into(), skip: 0, more: Box::default(), top, reaches });
-        let Some(recover) = recover else { return nothing(true) };
+        if asked.wanted == Wanted::Place {
+            return nothing(true);
+        }
         if self.tags.is_some() {
+            if self.partial && asked.wanted != Wanted::Newest {
+                return nothing(false);
+            }
             if !self.more.is_empty() {
                 self.fold();
             }
             let base = Arc::clone(&self.base);
             return Some(Replay { base, skip: 0, more: Box::default(), top, reaches: true });
         }
-        let Some(since) = recover.since.filter(|since| since.epoch == top.epoch) else {
+        if self.is_too_short_for(asked) {
+            return None;
+        }
+        if asked.wanted == Wanted::Newest {
+            let (base, more) = (Arc::clone(&self.base), self.more.as_slice().into());
+            return Some(Replay { base, skip: 0, more, top, reaches: true });
+        }
+        let Some(since) = asked.since().filter(|since| since.epoch == top.epoch) else {
             return nothing(false);
         };
-        if since.offset > top.offset || self.is_too_short_for(asked) {
+        if since.offset > top.offset {
             return None;
         }
         if since.offset < self.from {

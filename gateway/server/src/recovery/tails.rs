@@ -10,8 +10,7 @@ use rtgw_hub::{GapScope, Replay};
 use rtgw_model::{ChannelName, Outgoing};
 use tokio::time::Instant;
 
-use super::Asked;
-use super::tail::Tail;
+use super::tail::{Asked, Tail};
 
 /// Kept so long after the last one who asked.
 const IDLE: Duration = Duration::from_secs(2);
@@ -32,13 +31,30 @@ pub struct Tails {
 }
 
 struct Entry {
-    known: Option<Tail>,
+    known: Option<Known>,
     /// What came since a read began, while one is under way.
     meanwhile: Option<Vec<Arc<Outgoing>>>,
     /// Somebody asked for more than the last read gave.
     deep: bool,
+    /// When the last read began.
     read: Instant,
     used: Instant,
+}
+
+/// What a read gave.
+struct Known {
+    tail: Tail,
+    /// When it began: what was published before is in it.
+    read: Instant,
+    /// The pod was carried the channel then, so the tail goes on with everything that is published.
+    carried: bool,
+}
+
+impl Known {
+    /// Whether it is as new as what is asked for.
+    fn is_fresh_for(&self, asked: &Asked) -> bool {
+        asked.at <= self.read || (asked.heard && self.carried)
+    }
 }
 
 impl Entry {
@@ -49,7 +65,7 @@ impl Entry {
 
 impl Tails {
     /// What is asked, where it is known.
-    pub(super) fn serve(&self, channel: &ChannelName, asked: Asked) -> Option<Replay> {
+    pub(super) fn serve(&self, channel: &ChannelName, asked: &Asked) -> Option<Replay> {
         let now = Instant::now();
         let mut entries = self.entries.lock();
         let entry = entries.get_mut(channel)?;
@@ -60,15 +76,21 @@ impl Tails {
             }
             return None;
         }
-        let tail = entry.known.as_mut()?;
-        entry.deep |= tail.is_too_short_for(asked);
-        let replay = tail.serve(asked)?;
+        let known = entry.known.as_mut().filter(|known| known.is_fresh_for(asked))?;
+        entry.deep |= known.tail.is_too_short_for(asked);
+        let replay = known.tail.serve(asked)?;
         entry.used = now;
         Some(replay)
     }
 
-    /// A read of the channel begins: from now on its publications are kept. True when all that anybody may ask for is to be read.
-    pub(super) fn begin(&self, channel: &ChannelName) -> bool {
+    /// When the last read of the channel began, where that is still known.
+    pub(super) fn last_read(&self, channel: &ChannelName) -> Option<Instant> {
+        self.entries.lock().get(channel).map(|entry| entry.read)
+    }
+
+    /// A read of the channel begins: from now on its publications are kept. `carried` says that there are any: that the pod has a
+    /// subscriber.
+    pub(super) fn begin<'t>(&'t self, channel: &'t ChannelName, carried: bool) -> Reading<'t> {
         let now = Instant::now();
         let mut entries = self.entries.lock();
         entries.retain(|_, entry| entry.meanwhile.is_some() || !entry.is_over(now));
@@ -79,30 +101,7 @@ impl Tails {
         (entry.read, entry.used) = (now, now);
         let deep = entry.deep;
         self.count(&entries);
-        deep
-    }
-
-    /// The read has ended with `tail`; kept unless what came meanwhile does not follow it.
-    pub(super) fn install(&self, channel: &ChannelName, mut tail: Tail) {
-        let mut entries = self.entries.lock();
-        let held: usize = entries.values().filter_map(|entry| entry.known.as_ref()).map(Tail::bytes).sum();
-        let Some(entry) = entries.get_mut(channel) else { return };
-        // Nothing, where the channel was lost meanwhile.
-        let Some(meanwhile) = entry.meanwhile.take() else { return };
-        let follows = meanwhile
-            .iter()
-            .all(|outgoing| position(channel, outgoing).is_none_or(|position| tail.push(outgoing, position)));
-        if follows && held + tail.bytes() <= BYTES {
-            entry.known = Some(tail);
-        } else {
-            entries.remove(channel);
-        }
-        if entries.len() > CHANNELS {
-            let oldest =
-                entries.iter().min_by_key(|(_, entry)| entry.used).map(|(channel, _)| channel.clone());
-            oldest.into_iter().for_each(|channel| drop(entries.remove(&channel)));
-        }
-        self.count(&entries);
+        Reading { tails: self, channel, begun: now, carried, deep, under_way: true }
     }
 
     /// The pod is carried a publication; before any shard is given it.
@@ -120,9 +119,9 @@ impl Tails {
             if let Some(meanwhile) = &mut entry.meanwhile {
                 meanwhile.push(Arc::clone(outgoing));
             }
-            let goes_on = entry.known.as_mut().is_none_or(|tail| tail.push(outgoing, position));
+            let goes_on = entry.known.as_mut().is_none_or(|known| known.tail.push(outgoing, position));
             let crowded = entry.meanwhile.as_ref().is_some_and(|meanwhile| meanwhile.len() > MEANWHILE);
-            let large = entry.known.as_ref().is_some_and(|tail| tail.bytes() > BYTES);
+            let large = entry.known.as_ref().is_some_and(|known| known.tail.bytes() > BYTES);
             if !goes_on || crowded || large || (entry.meanwhile.is_none() && entry.is_over(now)) {
                 entries.remove(channel);
             }
@@ -151,6 +150,65 @@ impl Tails {
 
     fn count(&self, entries: &HashMap<ChannelName, Entry>) {
         self.active.store(entries.len(), Ordering::Release);
+    }
+}
+
+/// A read that is under way. Dropped, it has failed.
+pub(super) struct Reading<'t> {
+    tails: &'t Tails,
+    channel: &'t ChannelName,
+    begun: Instant,
+    carried: bool,
+    deep: bool,
+    under_way: bool,
+}
+
+impl Reading<'_> {
+    /// Whether all that anybody may ask for is to be read.
+    pub(super) fn is_deep(&self) -> bool {
+        self.deep
+    }
+
+    /// It has ended with `tail`; kept unless what came meanwhile does not follow it.
+    pub(super) fn install(mut self, mut tail: Tail) {
+        self.under_way = false;
+        let Self { tails, channel, begun, carried, .. } = self;
+        let mut entries = tails.entries.lock();
+        let held: usize =
+            entries.values().filter_map(|entry| entry.known.as_ref()).map(|known| known.tail.bytes()).sum();
+        let Some(entry) = entries.get_mut(channel) else { return };
+        // Nothing, where the channel was lost meanwhile.
+        let Some(meanwhile) = entry.meanwhile.take() else { return };
+        let follows = meanwhile
+            .iter()
+            .all(|outgoing| position(channel, outgoing).is_none_or(|position| tail.push(outgoing, position)));
+        if follows && held + tail.bytes() <= BYTES {
+            entry.known = Some(Known { tail, read: begun, carried });
+        } else {
+            entries.remove(channel);
+        }
+        if entries.len() > CHANNELS {
+            let oldest =
+                entries.iter().min_by_key(|(_, entry)| entry.used).map(|(channel, _)| channel.clone());
+            oldest.into_iter().for_each(|channel| drop(entries.remove(&channel)));
+        }
+        tails.count(&entries);
+    }
+}
+
+impl Drop for Reading<'_> {
+    fn drop(&mut self) {
+        if !self.under_way {
+            return;
+        }
+        let mut entries = self.tails.entries.lock();
+        if let Some(entry) = entries.get_mut(self.channel) {
+            entry.meanwhile = None;
+            if entry.known.is_none() {
+                entries.remove(self.channel);
+            }
+        }
+        self.tails.count(&entries);
     }
 }
 

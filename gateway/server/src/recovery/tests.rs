@@ -98,7 +98,10 @@ impl Rig {
         let broker = Arc::new(Counting { inner, reads: AtomicUsize::new(0), away: Default::default() });
         let dresser = Arc::clone(&intake);
         let dress = Box::new(move |publication| dresser.dress(publication));
-        let recoveries = Recoveries::new(Arc::clone(&broker) as _, Arc::clone(intake.tails()), dress);
+        let carrier = Arc::clone(&intake);
+        let carries = Box::new(move |channel: &ChannelName| carrier.carries(channel));
+        let tails = Arc::clone(intake.tails());
+        let recoveries = Recoveries::new(Arc::clone(&broker) as _, tails, dress, carries);
         let interests = Interests::new(Arc::clone(&intake), Arc::clone(&broker) as _);
         interests.want(0, channel(), RuleIx(0));
         Self { broker, intake, interests, recoveries: Arc::new(recoveries), policy }
@@ -122,6 +125,17 @@ impl Rig {
     async fn recover(&self, since: Option<Position>) -> Option<Replay> {
         let asked = Asked { recover: Some(Recover { since }), walked: self.broker.position(&channel()) };
         self.recoveries.recover(&channel(), &self.policy, asked).await
+    }
+
+    /// The same, whose last subscriber has left.
+    fn unheard(mode: HistoryMode) -> Self {
+        let rig = Self::new(mode);
+        rig.interests.unwant(0, &channel());
+        rig
+    }
+
+    async fn newest(&self) -> Option<Replay> {
+        self.recoveries.newest(&channel(), &self.policy).await
     }
 
     fn reads(&self) -> usize {
@@ -261,4 +275,94 @@ async fn a_broker_that_does_not_answer_is_no_end_of_the_wait() {
     rig.broker.away.store(false, Ordering::SeqCst);
     assert!(rig.recover(Some(first)).await.unwrap().reaches);
     assert!(rig.recoveries.turns.lock().is_empty(), "nothing is kept of who has had its turn");
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_newest_costs_a_few_reads_and_is_never_older_than_the_question() {
+    for mode in [HistoryMode::Stream, HistoryMode::Cache(Box::default())] {
+        let rig = Arc::new(Rig::unheard(mode));
+        rig.publish("e", 1).await;
+        let asking: Vec<_> = (0..1_000)
+            .map(|_| {
+                let rig = Arc::clone(&rig);
+                tokio::spawn(async move { data(&rig.newest().await.unwrap()) })
+            })
+            .collect();
+        for one in asking {
+            assert_eq!(one.await.unwrap(), [1]);
+        }
+        assert!(rig.reads() <= 2, "{} reads for all who came at once", rig.reads());
+
+        let before = rig.reads();
+        let mut asking = Vec::new();
+        for n in 2..=1_001 {
+            let accepted = rig.publish("e", n).await;
+            let rig = Arc::clone(&rig);
+            asking.push(tokio::spawn(async move {
+                let newest = rig.newest().await.unwrap();
+                assert!(newest.top.offset >= accepted.offset, "{:?} of {accepted:?}", newest.top);
+                assert!(*data(&newest).last().unwrap() >= n);
+            }));
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+        for one in asking {
+            one.await.unwrap();
+        }
+        let reads = rig.reads() - before;
+        assert!((2..=12).contains(&reads), "{reads} reads in a second, without a subscriber");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn where_the_pod_hears_the_channel_the_newest_is_what_it_heard() {
+    let rig = Rig::new(HistoryMode::Stream);
+    for n in 1..=100 {
+        rig.publish("e", n).await;
+        assert_eq!(data(&rig.newest().await.unwrap()), Vec::from_iter(1..=n));
+    }
+    assert_eq!(rig.reads(), 1);
+    // A subscriber takes part in it, and what a subscriber had read from the middle is not taken for all.
+    let middle = rig.broker.position(&channel()).map(|top| Position { offset: 50, ..top });
+    assert_eq!(data(&rig.recover(middle).await.unwrap()).len(), 50);
+    assert_eq!(rig.reads(), 1);
+    tokio::time::sleep(Duration::from_secs(3)).await;
+    assert_eq!(data(&rig.recover(middle).await.unwrap()).len(), 50);
+    assert_eq!(data(&rig.newest().await.unwrap()).len(), 100);
+    assert_eq!(rig.reads(), 3);
+    // Nobody hears it any more: what is known is not gone on with.
+    rig.interests.unwant(0, &channel());
+    rig.publish("e", 101).await;
+    assert_eq!(data(&rig.newest().await.unwrap()).len(), 101);
+    // And somebody hears it again: what was read without a subscriber has a hole behind it.
+    rig.publish("e", 102).await;
+    rig.interests.want(0, channel(), RuleIx(0));
+    rig.publish("e", 103).await;
+    assert_eq!(data(&rig.newest().await.unwrap()), Vec::from_iter(1..=103));
+    assert_eq!(data(&rig.recover(middle).await.unwrap()), Vec::from_iter(51..=103));
+}
+
+#[tokio::test(start_paused = true)]
+async fn of_more_values_than_anybody_is_given_the_newest_are_known_and_nobody_is_told_that_they_are_all() {
+    let rig = Rig::new(HistoryMode::Cache(Box::default()));
+    let count = u64::from(PAGE) + 10;
+    for n in 1..=count {
+        rig.publish(&format!("e{n}"), n).await;
+    }
+    assert!(!rig.recover(None).await.unwrap().reaches);
+    assert_eq!(data(&rig.newest().await.unwrap()), Vec::from_iter(11..=count));
+    rig.publish("e500", 0).await;
+    assert_eq!(data(&rig.newest().await.unwrap()).last(), Some(&0));
+    assert!(!rig.recover(None).await.unwrap().reaches);
+    assert_eq!(rig.reads(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn nothing_is_kept_of_reads_that_failed() {
+    let rig = Rig::unheard(HistoryMode::Stream);
+    rig.publish("e", 1).await;
+    rig.broker.away.store(true, Ordering::SeqCst);
+    assert!(rig.newest().await.is_none());
+    assert!(rig.recoveries.tails.last_read(&channel()).is_none());
+    rig.broker.away.store(false, Ordering::SeqCst);
+    assert_eq!(data(&rig.newest().await.unwrap()), [1]);
 }

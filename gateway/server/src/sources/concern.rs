@@ -120,6 +120,7 @@ mod tests {
             delivery: Default::default(),
             history: None,
             presence: None,
+            asked_tags: Default::default(),
         };
         patterns.iter().map(channel).collect()
     }

@@ -14,7 +14,7 @@ use anyhow::{Context, Result};
 use arc_swap::ArcSwap;
 use rtgw_config::checked::{Checked, RedisAddress};
 use rtgw_hub::Account;
-use rtgw_model::{CommandNames, Encoder, RuleIx};
+use rtgw_model::{ChannelName, CommandNames, Encoder, RuleIx};
 use rtgw_protocol::wires::Wires;
 use tokio::runtime::Handle;
 use tokio_util::sync::CancellationToken;
@@ -457,7 +457,9 @@ fn to_broker(
 ) -> ToBroker {
     let dresser = Arc::clone(intake);
     let dress = Box::new(move |publication| dresser.dress(publication));
-    let recoveries = Recoveries::new(Arc::clone(broker), Arc::clone(intake.tails()), dress);
+    let carrier = Arc::clone(intake);
+    let carries = Box::new(move |channel: &ChannelName| carrier.carries(channel));
+    let recoveries = Recoveries::new(Arc::clone(broker), Arc::clone(intake.tails()), dress, carries);
     ToBroker {
         publisher: Arc::new(ClientPublisher::new(publisher.clone(), clock)),
         recoveries: Arc::new(recoveries),

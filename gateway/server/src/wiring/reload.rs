@@ -24,6 +24,7 @@ use crate::latest::Latest;
 use crate::limits::{Connections, capacity, open_files};
 use crate::outbound::Outbound;
 use crate::questions::ToBroker;
+use crate::recovery::Recoveries;
 use crate::reload::{self, Loaded};
 use crate::rulebook::Rulebook;
 use crate::running::{ReloadResult, Running};
@@ -59,6 +60,7 @@ pub(super) struct CommandParts {
     pub(super) names: Arc<ArcSwap<CommandNames>>,
     pub(super) latest: Option<Arc<Latest>>,
     pub(super) publisher: Arc<ClientPublisher>,
+    pub(super) recoveries: Arc<Recoveries>,
     pub(super) outbound: Outbound,
     pub(super) clock: Clock,
 }
@@ -168,11 +170,12 @@ impl CommandParts {
         clock: Clock,
     ) -> Self {
         let (latest, outbound) = (super::latest(config, rules, None), Outbound::new());
-        let publisher = Arc::clone(&to_broker.publisher);
-        let (rules, by, memory) = (Arc::clone(rules), Arc::clone(&publisher), latest.clone());
-        let commands = Commands::new(config, rules, by, memory, outbound.clone(), clock);
+        let (publisher, recoveries) = (Arc::clone(&to_broker.publisher), Arc::clone(&to_broker.recoveries));
+        let (rules, by, past, memory) =
+            (Arc::clone(rules), Arc::clone(&publisher), Arc::clone(&recoveries), latest.clone());
+        let commands = Commands::new(config, rules, by, memory, past, outbound.clone(), clock);
         let commands = Arc::new(ArcSwap::from_pointee(commands));
-        Self { commands, names, latest, publisher, outbound, clock }
+        Self { commands, names, latest, publisher, recoveries, outbound, clock }
     }
 
     fn replace(&mut self, config: &Checked, rules: &Arc<Rulebook>, intake: &Intake) {
@@ -183,6 +186,7 @@ impl CommandParts {
             Arc::clone(rules),
             Arc::clone(&self.publisher),
             self.latest.clone(),
+            Arc::clone(&self.recoveries),
             self.outbound.clone(),
             self.clock,
         );
