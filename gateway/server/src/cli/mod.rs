@@ -6,6 +6,7 @@ mod admin;
 mod bench;
 mod check;
 mod credential;
+mod positions;
 mod publish;
 mod serve;
 mod subscribe;

@@ -14,12 +14,14 @@ use tokio_tungstenite::{MaybeTlsStream, WebSocketStream};
 use rtgw_model::{CloseCode, Retry};
 
 use super::credential::Credential;
+use super::positions::Positions;
 use super::{Failure, client_runtime, print_line, report};
 
 const FIRST_DELAY: Duration = Duration::from_millis(250);
 const LONGEST_DELAY: Duration = Duration::from_secs(20);
 
-/// Subscribes and prints every message as one JSON line; reconnects when the close code says so.
+/// Subscribes and prints every message as one JSON line; reconnects when the close code says so, and has what it missed given from the
+/// channels' histories. What cannot be given is said on stderr.
 ///
 /// Example: rtgw subscribe ws://127.0.0.1:8080/ws demo:orders --filter regions=eu --count 3
 #[derive(Debug, clap::Args)]
@@ -70,8 +72,9 @@ impl Subscribe {
     async fn hear(&self, request: &Request) -> Result<(), Failure> {
         let mut left = self.count.unwrap_or(u64::MAX);
         let mut delay = FIRST_DELAY;
+        let mut positions = Positions::default();
         loop {
-            match self.connection(request, &mut left, &mut delay).await {
+            match self.connection(request, &mut positions, &mut left, &mut delay).await {
                 Ok(End::Counted) => return Ok(()),
                 Ok(End::Closed(frame)) => match retry(frame.as_ref()) {
                     Some(after) => pause(frame.as_ref(), after, &mut delay).await,
@@ -92,6 +95,7 @@ impl Subscribe {
     async fn connection(
         &self,
         request: &Request,
+        positions: &mut Positions,
         left: &mut u64,
         delay: &mut Duration,
     ) -> Result<End, Error> {
@@ -100,14 +104,17 @@ impl Subscribe {
         if let Some(auth) = self.credential.first_message() {
             socket.send(Message::text(auth.to_string())).await?;
         }
-        for command in self.commands() {
+        for command in self.commands(positions) {
             socket.send(Message::text(command.to_string())).await?;
         }
-        self.messages(&mut socket, left).await
+        let end = self.messages(&mut socket, positions, left).await;
+        positions.reconnected();
+        end
     }
 
-    /// The `subscribe` commands; without a channel, filters narrow what the endpoint subscribed by itself.
-    fn commands(&self) -> Vec<Value> {
+    /// The `subscribe` commands; without a channel, filters narrow what the endpoint subscribed by itself, and without these too, what was
+    /// missed of it is asked for.
+    fn commands(&self, positions: &Positions) -> Vec<Value> {
         let mut lists = Map::new();
         for (name, value) in &self.filter {
             if let Value::Array(values) = lists.entry(name.clone()).or_insert_with(|| json!([])) {
@@ -115,22 +122,34 @@ impl Subscribe {
             }
         }
         if self.channels.is_empty() {
-            return if lists.is_empty() {
-                Vec::new()
-            } else {
-                vec![json!({"type": "subscribe", "data": lists})]
-            };
+            if !lists.is_empty() {
+                return vec![json!({"type": "subscribe", "data": lists})];
+            }
+            let recover = |channel: &str| json!({"type": "subscribe", "data": {"channel": channel, "recover": positions.of(channel)}});
+            return positions.channels().map(recover).collect();
         }
-        let subscribe = |(number, channel): (usize, &String)| json!({"type": "subscribe", "id": number + 1, "data": {"channel": channel, "filters": lists}});
+        let subscribe = |(number, channel): (usize, &String)| {
+            let mut data = json!({"channel": channel, "filters": lists});
+            if let Some(place) = positions.of(channel) {
+                data["recover"] = place.clone();
+            }
+            json!({"type": "subscribe", "id": number + 1, "data": data})
+        };
         self.channels.iter().enumerate().map(subscribe).collect()
     }
 
-    async fn messages(&self, socket: &mut Socket, left: &mut u64) -> Result<End, Error> {
+    async fn messages(
+        &self,
+        socket: &mut Socket,
+        positions: &mut Positions,
+        left: &mut u64,
+    ) -> Result<End, Error> {
         while let Some(message) = socket.next().await {
             match message? {
                 Message::Text(text) => {
                     // A failed write other than a closed pipe (which ends the program) has nobody to be told.
                     let _ = print_line(&text);
+                    positions.hear(&text).iter().for_each(|told| report(told));
                     *left -= 1;
                     if *left == 0 {
                         socket.close(None).await?;
