@@ -13,6 +13,7 @@ use smallvec::SmallVec;
 
 use crate::broker::{Appended, Broker, IdempotencyKey, PublishError};
 use crate::intake::{Counts, DATA_BYTES, Origin};
+use crate::redis_link::Fence;
 pub use crate::sources::FindRule;
 
 /// What RFC 3339 can print: years 0000 to 9999, as milliseconds since the Unix epoch.
@@ -189,10 +190,24 @@ impl Publisher {
     /// # Errors
     /// Where the broker does not take it.
     pub async fn publish_once(&self, origin: Origin, checked: Checked) -> Result<Appended, PublishError> {
+        self.publish_fenced(origin, checked, None).await
+    }
+
+    /// The same, as long as the right of `fence` is not lost; only what has an idempotency key can have one.
+    ///
+    /// # Errors
+    /// Where the broker does not take it.
+    pub async fn publish_fenced(
+        &self,
+        origin: Origin,
+        checked: Checked,
+        fence: Option<Fence>,
+    ) -> Result<Appended, PublishError> {
         let timestamp = checked.publication.timestamp;
-        let appended = match checked.key {
-            None => self.broker.publish(checked.publication).await?,
-            Some(key) => self.broker.publish_once(key, checked.publication).await?,
+        let appended = match (checked.key, fence) {
+            (None, _) => self.broker.publish(checked.publication).await?,
+            (Some(key), None) => self.broker.publish_once(key, checked.publication).await?,
+            (Some(key), Some(fence)) => self.broker.publish_fenced(fence, key, checked.publication).await?,
         };
         if !appended.repeated {
             self.counts.published(origin, checked.rules);

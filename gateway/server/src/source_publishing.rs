@@ -5,10 +5,11 @@ use std::sync::Arc;
 use rtgw_hub::GapScope;
 use rtgw_model::ChannelName;
 
-use crate::broker::{Broker, Concerned};
+use crate::broker::{Broker, Concerned, PublishError};
 use crate::expressions::Mapped;
 use crate::intake::Origin;
 use crate::publishing::{Checked, FindRule, Idempotency, Publisher};
+use crate::redis_link::Fence;
 use crate::sources::{BrokerFeed, Feeding, NotFed, Once};
 
 /// The way of sources to the broker.
@@ -35,14 +36,17 @@ impl SourcePublisher {
 }
 
 impl BrokerFeed for SourcePublisher {
-    fn publish(&self, source: u16, mapped: Mapped, once: Once) -> Feeding<'_> {
+    fn publish(&self, source: u16, mapped: Mapped, once: Once, fence: Option<Fence>) -> Feeding<'_> {
         Box::pin(async move {
             let own = Idempotency { owner: once.owner, key: once.key };
             // Of what is checked, a source's rules have seen to everything but the size.
             let checked =
                 Checked::mapped(mapped.publication, mapped.rules, &own).map_err(|_| NotFed::TooLarge)?;
-            let published = self.publisher.publish(Origin::Source(source), checked).await;
-            published.map(drop).map_err(|error| NotFed::Unavailable(error.to_string()))
+            let published = self.publisher.publish_fenced(Origin::Source(source), checked, fence).await;
+            published.map(drop).map_err(|error| match error {
+                PublishError::Fenced => NotFed::Fenced,
+                PublishError::Unavailable(_) => NotFed::Unavailable(error.to_string()),
+            })
         })
     }
 

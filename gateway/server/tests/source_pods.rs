@@ -169,6 +169,35 @@ async fn a_reader_that_was_stopped_for_a_while_publishes_nothing_late() {
     assert!(first.process.stderr().contains("has lost its turn"));
 }
 
+/// The reader believes for a moment that the lease is its own; Redis knows better.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_read_without_the_lease_is_published_by_nobody() {
+    let redis = Redis::start();
+    let manifest = Manifest::new("fenced", &redis, PUB_SUB);
+    let pod = manifest.serve();
+    redis.wait_for_subscriber("heard");
+    let mut socket = subscribed(&pod, "jobs").await;
+    say(&redis, 1);
+    next(&mut socket, 1).await;
+    let lease = redis.cli(&["KEYS", "rtgw:default/fenced:*lease*"]);
+    assert_eq!(lease.lines().count(), 1, "{lease}");
+    for (change, number) in
+        [("redis.call('SET', KEYS[1], 'another', 'PX', 300)", 2), ("redis.call('DEL', KEYS[1])", 4)]
+    {
+        let script = format!("{change} return redis.call('PUBLISH', 'heard', ARGV[1])");
+        assert_eq!(
+            redis.cli(&["EVAL", &script, "1", &lease, &number.to_string()]),
+            "1",
+            "the reader heard it"
+        );
+        let message = socket.json().await;
+        assert!(takeover(&message), "{message}");
+        eventually("it is read again", || (subscribers(&redis) == 1).then_some(()));
+        say(&redis, number + 1);
+        next(&mut socket, number + 1).await;
+    }
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_redis_that_loses_everything_costs_a_turn_and_a_gap() {
     let mut redis = Redis::start();

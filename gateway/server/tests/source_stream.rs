@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use rtgw::expressions::{DropReason, Mapped, SourceMessage};
-use rtgw::redis_link::Address;
+use rtgw::redis_link::{Address, Fence};
 use rtgw::sources::{
     BrokerFeed, Feeding, Mapping, NotFed, Once, RedisStream, SourceSink, SourceStatus, consumer,
 };
@@ -32,8 +32,8 @@ struct Broker {
 }
 
 impl BrokerFeed for Broker {
-    fn publish(&self, source: u16, mapped: Mapped, once: Once) -> Feeding<'_> {
-        assert_eq!(source, 3);
+    fn publish(&self, source: u16, mapped: Mapped, once: Once, fence: Option<Fence>) -> Feeding<'_> {
+        assert_eq!((source, fence), (3, None));
         Box::pin(async move {
             if self.away.load(Ordering::SeqCst) {
                 return Err(NotFed::Unavailable("away".into()));

@@ -29,6 +29,8 @@ pub use redis::{Counts, Redis};
 use rtgw_hub::GapScope;
 use rtgw_model::{ChannelName, GapReason, Position, Positions, Publication, PublicationId};
 
+use crate::redis_link::Fence;
+
 /// Tells the wishes for one channel apart, so that a late answer to an earlier wish is not taken for an answer to this one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Generation(pub u32);
@@ -57,6 +59,9 @@ pub enum PublishError {
     /// The broker cannot be reached; nothing was stored.
     #[error("the broker is not available: {0}")]
     Unavailable(String),
+    /// The right to publish was lost; nothing was stored.
+    #[error("the right to publish this was lost")]
+    Fenced,
 }
 
 /// Boxed future of a broker's answers, one for each publication in its order.
@@ -120,6 +125,18 @@ pub trait Broker: Send + Sync {
     /// As [`Broker::publish`], unless a publication with this key was appended within [`IDEMPOTENCY_WINDOW`]: also where both come at
     /// once, by whichever pods, one of them is appended. A publication that was not accepted leaves its key free.
     fn publish_once(&self, key: IdempotencyKey, publication: Publication) -> AppendFuture<'_>;
+
+    /// The same for who may publish only while it has a right that another pod may have taken: then [`PublishError::Fenced`]. A broker
+    /// of one pod has no others.
+    fn publish_fenced(
+        &self,
+        fence: Fence,
+        key: IdempotencyKey,
+        publication: Publication,
+    ) -> AppendFuture<'_> {
+        drop(fence);
+        self.publish_once(key, publication)
+    }
 
     /// This pod wants the channel; [`BrokerSink::ready`] with the same generation follows once it is carried.
     fn want(&self, channel: ChannelName, generation: Generation);

@@ -8,6 +8,7 @@
 //!   waits. Somebody has to run [`Link::keep`].
 //! - [`Script`]: a Lua script, in a `.lua` file of its own that begins with what it is for. `EVALSHA` is sent; only a Redis that does
 //!   not know the script is sent its text.
+//! - [`Fence`]: a right that a script checks in the same step in which it writes.
 //! - [`Names`]: how keys and channels of ours are called. Whoever needs another kind adds it to [`Kind`].
 //!
 //! [`Address::renew`] changes the credentials under all connections of an address and its clones, without an interruption.
@@ -18,6 +19,7 @@
 mod address;
 mod backoff;
 mod dial;
+mod fence;
 mod link;
 mod names;
 mod quiet;
@@ -28,6 +30,7 @@ mod trouble;
 pub use address::{Address, AddressError, choose};
 pub use backoff::Backoff;
 pub use dial::{Connection, dial};
+pub use fence::Fence;
 pub use link::{Greeting, Link};
 pub use names::{Kind, Names};
 pub use quiet::Quiet;

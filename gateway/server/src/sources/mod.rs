@@ -26,6 +26,7 @@ pub use subscriptions::Subscriptions;
 pub use through::Through;
 
 use crate::expressions::{DropReason, Mapped, MappingRules, SourceMessage};
+use crate::redis_link::Fence;
 
 /// Where a source delivers. Calls of one source keep their order and never wait.
 pub trait SourceSink: Send + Sync {
@@ -38,8 +39,8 @@ pub trait SourceSink: Send + Sync {
 /// The way of a source through the broker: to every pod, and into the history of channels that keep one.
 pub trait BrokerFeed: Send + Sync {
     /// Publishes what a message of the source at index `source` became. Done when the broker has it, now or from an earlier call with the
-    /// same `once`.
-    fn publish(&self, source: u16, mapped: Mapped, once: Once) -> Feeding<'_>;
+    /// same `once`. With a `fence` only as long as its right is not lost.
+    fn publish(&self, source: u16, mapped: Mapped, once: Once, fence: Option<Fence>) -> Feeding<'_>;
 
     /// What was published until now has a hole in these channels: whoever recovers them from before it is not to be told that nothing is
     /// missing. Done when the broker has it.
@@ -67,6 +68,9 @@ pub enum NotFed {
     /// It may later, under the same key.
     #[error("{0}")]
     Unavailable(String),
+    /// Somebody else has the turn.
+    #[error("this pod has lost its turn")]
+    Fenced,
 }
 
 /// Says whom a gap of a source concerns, by the rules of now.

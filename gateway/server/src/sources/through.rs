@@ -65,10 +65,14 @@ impl Through {
         };
         let mut backoff = Backoff::default();
         loop {
-            if self.lease.as_ref().is_some_and(|lease| !lease.holds()) {
-                return std::future::pending().await;
-            }
-            let answer = timeout(BROKER, self.feed.publish(index, mapped.clone(), once.clone())).await;
+            let fence = match &self.lease {
+                None => None,
+                Some(lease) => match lease.fence() {
+                    Some(fence) => Some(fence),
+                    None => return std::future::pending().await,
+                },
+            };
+            let answer = timeout(BROKER, self.feed.publish(index, mapped.clone(), once.clone(), fence)).await;
             let error = match answer {
                 Ok(Ok(())) => return status.count_published(mapped.skipped),
                 Ok(Err(NotFed::TooLarge)) => {
@@ -77,6 +81,11 @@ impl Through {
                         tracing::warn!(source = name, reason = "too_large", "a message was dropped");
                     }
                     return;
+                }
+                Ok(Err(NotFed::Fenced)) => {
+                    // Redis knows better than this pod's clock.
+                    self.lease.iter().for_each(Lease::lose);
+                    return std::future::pending().await;
                 }
                 Ok(Err(NotFed::Unavailable(error))) => error,
                 Err(_) => "no answer in time".to_owned(),

@@ -53,7 +53,7 @@ async fn killed(rig: &mut Rig) {
     rig.strike().await;
     rig.pods[1].kill();
     rig.usable();
-    rig.resumed(rig.usable).await;
+    rig.resumed(rig.usable, "").await;
     rig.pass(Duration::from_secs(1)).await;
     rig.pods[1].start();
     rig.pods[1].until_ready();

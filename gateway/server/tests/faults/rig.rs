@@ -31,6 +31,9 @@ pub const NONE: &str = "none:n";
 /// What Pub/Sub of Redis brings to each pod by itself.
 pub const EVERY: &str = "every:e";
 
+/// What Pub/Sub of Redis brings to the pod whose turn it is; at first the last one's, which is the one that faults befall.
+pub const ONE: &str = "one:o";
+
 /// What a stream of Redis brings to one pod or the other.
 pub const LOG: &str = "log:l";
 
@@ -155,11 +158,16 @@ impl Rig {
         let mut pods = Vec::new();
         for index in 0..count {
             let environment = environment(whose == Clock::Pod && index == 1);
-            let mut pod = Pod::new(redis.as_ref().map(Redis::address), environment).await;
-            pod.start();
-            pods.push(pod);
+            pods.push(Pod::new(redis.as_ref().map(Redis::address), environment).await);
         }
-        pods.iter_mut().for_each(Pod::until_ready);
+        for pod in pods.iter_mut().rev() {
+            pod.start();
+            pod.until_ready();
+            if let Some(redis) = &redis {
+                let read = || redis.cli(&["PUBSUB", "NUMSUB", ONE]).ends_with('1').then_some(());
+                eventually("somebody reads the source", read);
+            }
+        }
         let begin = Instant::now();
         for pod in &mut pods {
             pod.watch = Some(Watch::start(pod.admin, begin));
@@ -172,7 +180,7 @@ impl Rig {
         let clients = clients(&pods, &publishers, begin);
         let (struck, usable) = (Duration::ZERO, Duration::ZERO);
         let rig = Self { begin, redis, application, pods, publishers, clients, clock, struck, usable };
-        rig.resumed(Duration::ZERO).await.expect("everyone hears something before the fault");
+        rig.resumed(Duration::ZERO, "").await.expect("everyone hears something before the fault");
         // Enough history for who was away, and each pod's word that all is well.
         rig.pass(Duration::from_millis(1500)).await;
         rig
@@ -220,14 +228,16 @@ impl Rig {
         &self.clients[..self.clients.len() - 2]
     }
 
-    /// How long after `since` every steady client had heard, on every channel, something that began to be published after it.
-    pub async fn resumed(&self, since: Duration) -> Option<Duration> {
+    /// How long after `since` every steady client had heard, on every channel but `besides`, something that began to be published after
+    /// it.
+    pub async fn resumed(&self, since: Duration, besides: &str) -> Option<Duration> {
         let deadline = Instant::now() + PATIENCE;
         while Instant::now() < deadline {
             let firsts: Option<Vec<Duration>> = self
                 .steady()
                 .iter()
                 .flat_map(|client| self.publishers.iter().map(move |publisher| (client, publisher)))
+                .filter(|(_, publisher)| publisher.channel != besides)
                 .map(|(client, publisher)| first_since(client, publisher, since))
                 .collect();
             if let Some(last) = firsts.and_then(|firsts| firsts.into_iter().max()) {
@@ -259,7 +269,7 @@ impl Rig {
         for publisher in self.publishers.iter().filter(|publisher| publisher.channel.starts_with(channels)) {
             let promise = match publisher.channel {
                 CACHE => Promise::Newest,
-                RETRIED => Promise::EachAgain,
+                RETRIED | ONE => Promise::EachAgain,
                 LOG => Promise::EachAnyhow,
                 _ => Promise::Each,
             };
@@ -314,7 +324,7 @@ fn publishers(pods: &[Pod], application: Option<&Proxy>, begin: Instant) -> Vec<
         [STREAM, CACHE, NONE].map(|channel| Publisher::start(channel, api(), begin)).into();
     publishers.push(Publisher::start(RETRIED, once, begin));
     if let Some(redis) = application.map(Proxy::address) {
-        for (channel, verb) in [(EVERY, Verb::Publish), (LOG, Verb::Append)] {
+        for (channel, verb) in [(EVERY, Verb::Publish), (ONE, Verb::Publish), (LOG, Verb::Append)] {
             publishers.push(Publisher::start(channel, vec![Inlet::redis(redis, verb)], begin));
         }
     }

@@ -6,11 +6,14 @@ use futures_util::future::LocalBoxFuture;
 
 use crate::ledger::Verdict;
 use crate::redis::Disk;
-use crate::rig::{Broker, Rig, STREAMS};
+use crate::rig::{Broker, ONE, Rig, STREAMS};
 use crate::watch::Says;
 
 /// A loss that only a check of positions can find is told within this.
 const ANNOUNCED_WITHIN: Duration = Duration::from_secs(15);
+
+/// Who reads a source of one pod may have to be found out first.
+const READ_WITHIN: Duration = Duration::from_secs(3);
 
 /// What pods have to say between the strike and a usable Redis.
 #[derive(Clone, Copy)]
@@ -80,7 +83,8 @@ pub struct Outcome {
 pub async fn play(scenario: &Scenario) -> Outcome {
     let mut rig = Rig::set(scenario.broker, scenario.clock).await;
     (scenario.strike)(&mut rig).await;
-    let resumed = rig.resumed(rig.usable).await;
+    let resumed = rig.resumed(rig.usable, ONE).await;
+    let read = rig.resumed(rig.usable, "").await;
     rig.away().back();
     rig.settle(ANNOUNCED_WITHIN).await;
     let mut failures = Vec::new();
@@ -90,6 +94,9 @@ pub async fn play(scenario: &Scenario) -> Outcome {
             failures.push(format!("delivery resumed after {took:?}"));
         }
         Some(_) => {}
+    }
+    if read.is_none_or(|took| took > scenario.resumes_within + READ_WITHIN) {
+        failures.push(format!("the source of one pod was read after {read:?}"));
     }
     let readyz = said(scenario, &rig, &mut failures);
     connections(scenario, &rig, &mut failures);

@@ -32,7 +32,7 @@ use super::{
     AppendFuture, Appended, Broker, BrokerSink, Concerned, Generation, HistoryError, HistoryFuture,
     IdempotencyKey, Kept, OutdateFuture, PAGE, Page, ProbeFuture, PublishAllFuture, PublishError, Retention,
 };
-use crate::redis_link::{Address, Link, Names, Trouble};
+use crate::redis_link::{Address, Fence, Link, Names, Trouble};
 use interests::Interests;
 use knowledge::Knowledge;
 use queue::Queue;
@@ -155,7 +155,11 @@ impl Redis {
     }
 
     /// Publishes all in one script.
-    async fn append(&self, all: &[Outgoing<'_>]) -> Result<Vec<Appended>, PublishError> {
+    async fn append(
+        &self,
+        all: &[Outgoing<'_>],
+        fence: Option<&Fence>,
+    ) -> Result<Vec<Appended>, PublishError> {
         let work = async {
             let size: usize = all.iter().map(|one| one.body.len() / 1024 + 1).sum();
             let places = u32::try_from(size.min(IN_FLIGHT)).unwrap_or(u32::MAX);
@@ -163,20 +167,24 @@ impl Redis {
             let begun = Instant::now();
             let mut connection = self.link.ready(CONNECTION).await?;
             let latest = |left: Duration| self.knowledge.clock_in(left);
-            let call = self.scripts.publish(all, latest(PUBLISH), |channel| (self.retention)(channel));
+            let call = self.scripts.publish(all, fence, latest(PUBLISH), |channel| (self.retention)(channel));
             match Scripts::run_publish(&mut connection, &call).await {
                 // The clock of Redis was set: nothing was published, and it is read anew.
                 Err(Trouble::Redis(error)) if error.code() == Some("EXPIRED") => {
                     self.scripts.greet(&mut connection, &self.knowledge, false).await?;
                     let left = PUBLISH.saturating_sub(begun.elapsed());
-                    let call = self.scripts.publish(all, latest(left), |channel| (self.retention)(channel));
+                    let call =
+                        self.scripts.publish(all, fence, latest(left), |channel| (self.retention)(channel));
                     Scripts::run_publish(&mut connection, &call).await
                 }
                 answer => answer,
             }
         };
         let answers = timeout(PUBLISH, work).await.unwrap_or(Err(Trouble::Silent));
-        let answers = answers.map_err(|trouble| self.unavailable(&trouble))?;
+        let answers = answers.map_err(|trouble| match trouble {
+            Trouble::Redis(error) if error.code() == Some("FENCED") => PublishError::Fenced,
+            trouble => self.unavailable(&trouble),
+        })?;
         if answers.len() != all.len() {
             return Err(self.unavailable(&Trouble::Odd));
         }
@@ -195,10 +203,15 @@ impl Redis {
     }
 
     fn unavailable(&self, trouble: &Trouble) -> PublishError {
+        PublishError::Unavailable(self.told(trouble))
+    }
+
+    /// What went wrong, for people; a connection that is of no more use is made anew.
+    fn told(&self, trouble: &Trouble) -> String {
         if trouble.is_final() {
             self.link.renew();
         }
-        PublishError::Unavailable(format!("{trouble}; {}", trouble.advice()))
+        format!("{trouble}; {}", trouble.advice())
     }
 
     fn outgoing<'a>(
@@ -213,10 +226,11 @@ impl Redis {
 
     async fn append_one(
         &self,
+        fence: Option<Fence>,
         once: Option<IdempotencyKey>,
         publication: Publication,
     ) -> Result<Appended, PublishError> {
-        let answers = self.append(&[self.outgoing(once, &publication)?]).await?;
+        let answers = self.append(&[self.outgoing(once, &publication)?], fence.as_ref()).await?;
         answers.into_iter().next().ok_or_else(|| self.unavailable(&Trouble::Odd))
     }
 
@@ -238,7 +252,7 @@ impl Redis {
                 Some(error) => Err(PublishError::clone(error)),
                 None => match batch.iter().map(|one| self.outgoing(None, one)).collect::<Result<Vec<_>, _>>()
                 {
-                    Ok(batch) => self.append(&batch).await,
+                    Ok(batch) => self.append(&batch, None).await,
                     Err(error) => Err(error),
                 },
             };
@@ -260,10 +274,10 @@ impl Redis {
             let mut connection = self.link.ready(CONNECTION).await?;
             self.scripts.history(&mut connection, channel, &policy, page).await
         };
-        let read = timeout(PUBLISH, work).await.unwrap_or(Err(Trouble::Silent)).map_err(|trouble| {
-            let PublishError::Unavailable(why) = self.unavailable(&trouble);
-            HistoryError::Unavailable(why)
-        })?;
+        let read = timeout(PUBLISH, work)
+            .await
+            .unwrap_or(Err(Trouble::Silent))
+            .map_err(|trouble| HistoryError::Unavailable(self.told(&trouble)))?;
         let top = read.top.position(read.epoch);
         let mut publications = Vec::with_capacity(read.messages.len());
         for (offset, message) in read.messages {
@@ -295,7 +309,7 @@ impl Redis {
 
 impl Broker for Redis {
     fn publish(&self, publication: Publication) -> AppendFuture<'_> {
-        Box::pin(self.append_one(None, publication))
+        Box::pin(self.append_one(None, None, publication))
     }
 
     fn publish_all(&self, publications: Vec<Publication>) -> PublishAllFuture<'_> {
@@ -303,7 +317,16 @@ impl Broker for Redis {
     }
 
     fn publish_once(&self, key: IdempotencyKey, publication: Publication) -> AppendFuture<'_> {
-        Box::pin(self.append_one(Some(key), publication))
+        Box::pin(self.append_one(None, Some(key), publication))
+    }
+
+    fn publish_fenced(
+        &self,
+        fence: Fence,
+        key: IdempotencyKey,
+        publication: Publication,
+    ) -> AppendFuture<'_> {
+        Box::pin(self.append_one(Some(fence), Some(key), publication))
     }
 
     fn want(&self, channel: ChannelName, generation: Generation) {

@@ -1,20 +1,25 @@
 -- Publishes: numbers, keeps and sends some publications, as if one after the other, and all of them or none.
 --
--- KEYS  the shard; then of each publication: the idempotency key where it has one, and of each channel that keeps history its position, its
+-- KEYS  the shard; the fence where there is one; then of each publication: the idempotency key where it has one, and of each channel that keeps history its position, its
 --       history and its latest.
--- ARGV  fresh, the last moment (milliseconds of this Redis's clock), the number of publications; then of each publication: how long its
---       idempotency key is remembered in milliseconds (0: it has none), its body, the number of its channels, and of each channel: its
+-- ARGV  fresh, the last moment (milliseconds of this Redis's clock), the number of publications, what the fence has to hold (empty: there
+--       is none); then of each publication: how long its idempotency key is remembered in milliseconds (0: it has none), its body, the number of its channels, and of each channel: its
 --       topic and its mode, which is `-` (keeps none), `s` (Stream) or `c` (Cache); with `s` and `c` also the size, the time to live of the
 --       history and that of the position in milliseconds; with `c` also the key of its value.
 -- Gives, for each publication, `0` or `1` (it was published before) and its stamp; or an error where the last moment has passed: nobody
--- waits for the answer any more, so nothing may happen.
+-- waits for the answer any more, so nothing may happen; or where the fence holds something else.
 
 local fresh, count = ARGV[1], tonumber(ARGV[3])
 if clock() > tonumber(ARGV[2]) then
   return redis.error_reply('EXPIRED nobody waits for this any more')
 end
 
-local key_at, arg_at = 1, 3
+local fence = ARGV[4]
+if fence ~= '' and redis.call('GET', KEYS[2]) ~= fence then
+  return redis.error_reply('FENCED the right to publish was lost')
+end
+
+local key_at, arg_at = fence == '' and 1 or 2, 4
 local function key()
   key_at = key_at + 1
   return KEYS[key_at]

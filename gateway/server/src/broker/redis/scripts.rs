@@ -11,7 +11,7 @@ use tokio::time::Instant;
 
 use super::super::{IDEMPOTENCY_WINDOW, IdempotencyKey, Page};
 use super::knowledge::{Knowledge, Shard};
-use crate::redis_link::{Call, Kind, Names, Script, Trouble};
+use crate::redis_link::{Call, Fence, Kind, Names, Script, Trouble};
 
 static PUBLISH: Script = Script::new(concat!(include_str!("standing.lua"), include_str!("publish.lua")));
 static STAND: Script = Script::new(concat!(include_str!("standing.lua"), include_str!("stand.lua")));
@@ -65,15 +65,20 @@ impl Scripts {
         }
     }
 
-    /// The call that publishes `all`, unless the moment `latest` of Redis's clock has passed.
+    /// The call that publishes `all`, unless the moment `latest` of Redis's clock has passed or the right of `fence` is lost.
     pub(super) fn publish(
         &self,
         all: &[Outgoing<'_>],
+        fence: Option<&Fence>,
         latest: u64,
         retention: impl Fn(&ChannelName) -> Option<std::sync::Arc<HistoryPolicy>>,
     ) -> Call {
         let mut call = Call::default();
         call.key(&self.ids).arg(&fresh()[..]).arg(latest).arg(all.len());
+        call.arg(fence.map_or("", |fence| &fence.token));
+        if let Some(fence) = fence {
+            call.key(&fence.key);
+        }
         for Outgoing { once, publication, body } in all {
             let window = if once.is_some() { IDEMPOTENCY_WINDOW.as_millis() } else { 0 };
             call.arg(window.to_string()).arg(&body[..]).arg(publication.channels.len());

@@ -1,13 +1,15 @@
-//! Who reads a source: a lease in Redis that runs out unless it is kept.
+//! Who reads a source: a lease in Redis that runs out unless it is kept. What is published under it is fenced by it: Redis takes nothing
+//! from a reader whose lease another has, or nobody.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use parking_lot::Mutex;
 use rtgw_model::GapReason;
-use tokio::time::{Instant, sleep};
+use tokio::sync::Notify;
+use tokio::time::{Instant, sleep, timeout};
 
-use crate::redis_link::{Backoff, Call, Kind, Link, Names, Script, Trouble};
+use crate::redis_link::{Backoff, Call, Fence, Kind, Link, Names, Script, Trouble};
 use crate::sources::announcement;
 use crate::sources::status::SourceStatus;
 
@@ -51,11 +53,17 @@ pub struct Lease {
 struct Shared {
     link: Link,
     keys: LeaseKeys,
-    /// This process, unlike every other.
+    held: Mutex<Option<Held>>,
+    /// It was found out to be lost.
+    lost: Notify,
+    status: Arc<SourceStatus>,
+}
+
+struct Held {
+    /// This turn, unlike every other of any process.
     token: String,
     /// Until when nobody else reads the source.
-    until: Mutex<Option<Instant>>,
-    status: Arc<SourceStatus>,
+    until: Instant,
 }
 
 /// What asking for the lease brought.
@@ -69,21 +77,35 @@ pub(super) enum Asked {
 
 impl Lease {
     pub(super) fn new(link: Link, keys: LeaseKeys, status: Arc<SourceStatus>) -> Self {
-        let token = format!("{:016x}{:016x}", fastrand::u64(..), fastrand::u64(..));
-        Self { shared: Arc::new(Shared { link, keys, token, until: Mutex::default(), status }) }
+        let (held, lost) = (Mutex::default(), Notify::new());
+        Self { shared: Arc::new(Shared { link, keys, held, lost, status }) }
     }
 
     /// Whether nobody else reads the source at the moment. A process that was stopped for a while finds out here that it no longer does.
     pub fn holds(&self) -> bool {
-        self.shared.until.lock().is_some_and(|until| Instant::now() < until)
+        self.fence().is_some()
+    }
+
+    /// The right to publish what was read; `None` once it is lost. Of an earlier turn it is worth nothing in a later one.
+    pub(in crate::sources) fn fence(&self) -> Option<Fence> {
+        let held = self.shared.held.lock();
+        let held = held.as_ref().filter(|held| Instant::now() < held.until)?;
+        Some(Fence { key: self.shared.keys.lease.clone(), token: held.token.clone() })
+    }
+
+    /// It is lost, says Redis.
+    pub(in crate::sources) fn lose(&self) {
+        *self.shared.held.lock() = None;
+        self.shared.lost.notify_one();
     }
 
     /// Tells the other pods of a gap. Given up with the lease: who has it next tells one of its own.
     pub async fn announce(&self, reason: GapReason) {
-        let Shared { link, keys, token, status, .. } = &*self.shared;
+        let Shared { link, keys, status, .. } = &*self.shared;
         let announced = announcement(reason);
+        let Some(fence) = self.fence() else { return };
         let mut call = Call::default();
-        call.key(&keys.lease).key(&keys.announcements).arg(token).arg(&announced);
+        call.key(&fence.key).key(&keys.announcements).arg(&fence.token).arg(&announced);
         let mut backoff = Backoff::default();
         while self.holds() {
             if link.invoke::<i64>(&ANNOUNCE, &call).await.is_ok() {
@@ -102,46 +124,54 @@ impl Lease {
 
     /// Takes it where nobody has it.
     pub(super) async fn take(&self) -> Result<Asked, Trouble> {
-        let Shared { link, keys, token, status, until } = &*self.shared;
+        let Shared { link, keys, status, held, .. } = &*self.shared;
+        let token = format!("{:016x}{:016x}", fastrand::u64(..), fastrand::u64(..));
         let mut call = Call::default();
         call.key(&keys.lease).key(&keys.term).key(&keys.announcements);
-        call.arg(token).arg(millis(TERM));
+        call.arg(&token).arg(millis(TERM));
         let asked = Instant::now();
         let (term, announced): (u64, String) = link.invoke(&TAKE, &call).await?;
         let gap = status.heard(&keys.announcements, &announced);
         if term == 0 {
             return Ok(Asked::Theirs(gap));
         }
-        *until.lock() = Some(asked + TERM - MARGIN);
+        *held.lock() = Some(Held { token, until: asked + TERM - MARGIN });
         Ok(Asked::Ours(term))
     }
 
     /// Keeps it; returns when it is lost.
     pub(super) async fn keep(&self) {
-        let Shared { link, keys, token, until, .. } = &*self.shared;
-        let mut call = Call::default();
-        call.key(&keys.lease).arg(token).arg(millis(TERM));
+        let Shared { link, held, lost, .. } = &*self.shared;
         let mut pause = KEEP_EVERY;
-        while self.holds() {
-            sleep(pause).await;
+        while let Some(fence) = self.fence() {
+            if timeout(pause, lost.notified()).await.is_ok() {
+                // Of this turn, or a word that is left of an earlier one.
+                continue;
+            }
+            let mut call = Call::default();
+            call.key(&fence.key).arg(&fence.token).arg(millis(TERM));
             let asked = Instant::now();
             pause = match link.invoke::<i64>(&KEEP, &call).await {
                 Ok(1) => {
-                    *until.lock() = Some(asked + TERM - MARGIN);
+                    if let Some(held) = held.lock().as_mut() {
+                        held.until = asked + TERM - MARGIN;
+                    }
                     KEEP_EVERY
                 }
-                Ok(_) => break,
+                Ok(_) => {
+                    *held.lock() = None;
+                    break;
+                }
                 // Soon again, as long as it may still be ours.
                 Err(_) => KEEP_EVERY / 6,
             };
         }
-        *until.lock() = None;
     }
 
     /// Gives it up, so that another takes it at once.
     pub(super) async fn release(&self) {
-        let Shared { link, keys, token, until, .. } = &*self.shared;
-        *until.lock() = None;
+        let Shared { link, keys, held, .. } = &*self.shared;
+        let Some(Held { token, .. }) = held.lock().take() else { return };
         let mut call = Call::default();
         call.key(&keys.lease).arg(token);
         // Where that fails it runs out.

@@ -335,13 +335,13 @@ impl RedisStream {
         };
         let once = self.once(entry, &mapped);
         let skipped = mapped.skipped;
-        match tokio::time::timeout(BROKER, self.feed.publish(self.index, mapped, once)).await {
+        match tokio::time::timeout(BROKER, self.feed.publish(self.index, mapped, once, None)).await {
             Ok(Ok(())) => {
                 self.status.count_published(skipped);
                 Verdict::Published
             }
             Ok(Err(NotFed::TooLarge)) => Verdict::Poison("too_large"),
-            Ok(Err(NotFed::Unavailable(error))) => Verdict::NotYet(error),
+            Ok(Err(error @ (NotFed::Unavailable(_) | NotFed::Fenced))) => Verdict::NotYet(error.to_string()),
             Err(_) => Verdict::NotYet("no answer in time".to_owned()),
         }
     }
