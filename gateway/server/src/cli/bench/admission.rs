@@ -9,6 +9,7 @@ use super::child::{Floor, Gateway, Server};
 use super::issuer::{Outside, Signer};
 use super::memory::{MANIFEST, token};
 use super::receivers::Request;
+use super::redis::Redis;
 use super::report::{Report, median};
 
 /// Connections of a round; they leave before the next one.
@@ -116,6 +117,39 @@ fn others(bench: &Bench, report: &mut Report) -> Result<()> {
             "printed",
         );
     }
+    Ok(())
+}
+
+/// A limit that all pods count together, in Redis, beside the same that this pod counts alone.
+pub(super) fn counted(bench: &Bench, report: &mut Report) -> Result<()> {
+    const LIMITS: &str = "  limits: {user: {connections: 100}}\n";
+    let redis = Redis::start()?;
+    let limited = |more: &str| MANIFEST.replace("---\n", &format!("{LIMITS}{more}---\n"));
+    let alone = Gateway::start(&limited(""), 2)?;
+    let shared =
+        Gateway::start(&limited(&format!("  redis: {{external: {{url: '{}'}}}}\n", redis.url())), 2)?;
+    let tokens = (0..COUNT).map(token).collect::<Result<Vec<_>>>()?;
+    let (mut by_pod, mut by_all, mut wall) = (Vec::new(), Vec::new(), Vec::new());
+    for _ in 0..bench.rounds {
+        by_pod.push(settled(&alone.server, &tokens)?);
+        let start = Instant::now();
+        by_all.push(round(&shared.server, "/shared", &tokens)?);
+        wall.push(start.elapsed().as_secs_f64());
+        std::thread::sleep(Duration::from_millis(300));
+    }
+    let decided = shared.metric("rtgw_limit_decisions_total{by=\"all\"}")?;
+    if decided < (bench.rounds * COUNT) as f64 {
+        bail!("only {decided} of {} admissions were counted in Redis", bench.rounds * COUNT);
+    }
+    let (figure, least) = (median(&by_all), median(&by_pod));
+    let what = "CPU per admission, a limit counted in Redis, beside the pod's own";
+    report.compared(what, "us", figure, least, figure / least, "printed");
+    report.alone(
+        "admissions per second, a limit counted in Redis, one client after the other",
+        "/s",
+        COUNT as f64 / median(&wall),
+        "printed",
+    );
     Ok(())
 }
 

@@ -108,7 +108,8 @@ impl Gateway {
         }
     }
 
-    fn get(&self, path: &str) -> Result<String> {
+    /// The answer of the internal listener, head and body.
+    pub(super) fn get(&self, path: &str) -> Result<String> {
         let mut stream = TcpStream::connect(self.admin)?;
         stream.set_read_timeout(Some(Duration::from_secs(5)))?;
         write!(stream, "GET {path} HTTP/1.1\r\nHost: {}\r\nConnection: close\r\n\r\n", self.admin)?;
@@ -175,6 +176,6 @@ impl Floor {
 }
 
 /// A loopback address that was free a moment ago.
-fn free_address() -> Result<SocketAddr> {
+pub(super) fn free_address() -> Result<SocketAddr> {
     Ok(TcpListener::bind(("127.0.0.1", 0))?.local_addr()?)
 }

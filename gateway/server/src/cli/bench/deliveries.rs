@@ -33,7 +33,7 @@ spec:
 "#;
 
 /// A masked text frame, as a client sends it (RFC 6455 section 5.3); the mask is zero.
-fn client_frame(text: &str) -> Vec<u8> {
+pub(super) fn client_frame(text: &str) -> Vec<u8> {
     let mut frame = vec![0x81, 0x80 | text.len() as u8, 0, 0, 0, 0];
     frame.extend_from_slice(text.as_bytes());
     frame

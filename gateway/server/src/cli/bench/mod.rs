@@ -16,6 +16,8 @@ mod memory;
 mod process;
 mod publisher;
 mod receivers;
+mod recovery;
+mod redis;
 mod report;
 mod slow;
 
@@ -63,6 +65,10 @@ enum Row {
     Floods,
     /// Memory held for clients that stop reading, and the p99 of the others.
     Slow,
+    /// Admissions under a limit that is counted in Redis.
+    Counted,
+    /// Clients that come back to one channel and recover it, beside as many that subscribe.
+    Recovery,
 }
 
 impl Bench {
@@ -92,6 +98,12 @@ impl Bench {
         }
         if wanted(Row::Slow) {
             slow::measure(&self, &mut report)?;
+        }
+        if wanted(Row::Counted) {
+            admission::counted(&self, &mut report)?;
+        }
+        if wanted(Row::Recovery) {
+            recovery::measure(&self, &mut report)?;
         }
         Ok(report.print()?)
     }

@@ -92,10 +92,16 @@ impl Receivers {
 
     /// Waits until `count` messages have come.
     pub(super) fn wait_for(&self, count: u64) -> Result<()> {
+        self.wait_for_bytes(count * FRAME_BYTES as u64)
+    }
+
+    /// Waits until so many bytes have come.
+    pub(super) fn wait_for_bytes(&self, count: u64) -> Result<()> {
         let deadline = Instant::now() + Duration::from_secs(20);
-        while self.messages() < count {
+        let read = || self.shared.bytes.load(Ordering::Relaxed);
+        while read() < count {
             if Instant::now() > deadline || self.thread.as_ref().is_none_or(JoinHandle::is_finished) {
-                bail!("{} of {count} messages arrived", self.messages());
+                bail!("{} of {count} bytes arrived", read());
             }
             std::thread::sleep(Duration::from_millis(1));
         }
