@@ -147,8 +147,10 @@ impl Channels {
         &mut self.entries[channel.0 as usize]
     }
 
+    /// Those that somebody hears.
     pub(crate) fn iter(&self) -> impl Iterator<Item = (ChannelIx, &Channel)> {
-        self.entries.iter().map(|(at, channel)| (ChannelIx(at as u32), channel))
+        let heard = self.entries.iter().filter(|(_, channel)| channel.present() > 0);
+        heard.map(|(at, channel)| (ChannelIx(at as u32), channel))
     }
 
     /// Adds a member; returns the channel, the member's place, and whether it is the first.
@@ -160,38 +162,32 @@ impl Channels {
         early: bool,
         member: Member,
     ) -> (ChannelIx, u32, bool) {
-        let channel = match self.by_name.get(name) {
-            Some(&known) => known,
-            None => {
-                let fresh = Channel {
-                    name: name.clone(),
-                    policy: policy.clone(),
-                    members: Vec::new(),
-                    ready: false,
-                    stood: None,
-                    broken: false,
-                    waiters: Vec::new(),
-                    as_of,
-                    ahead: Revision::NONE,
-                    decided: Revision::NONE,
-                    undeclared: false,
-                    fanouts: 0,
-                    shaped: false,
-                    walked: false,
-                    gone: 0,
-                };
-                let channel = ChannelIx(self.entries.insert(fresh) as u32);
-                self.by_name.insert(name.clone(), channel);
-                channel
-            }
-        };
+        let known = self.by_name.get(name).copied();
+        let first = known.is_none();
+        let channel = known.unwrap_or_else(|| {
+            let fresh = Channel {
+                name: name.clone(),
+                policy: policy.clone(),
+                members: Vec::new(),
+                ready: false,
+                stood: None,
+                broken: false,
+                waiters: Vec::new(),
+                as_of,
+                ahead: Revision::NONE,
+                decided: Revision::NONE,
+                undeclared: false,
+                fanouts: 0,
+                shaped: policy.delivery.waits(),
+                walked: false,
+                gone: 0,
+            };
+            let channel = ChannelIx(self.entries.insert(fresh) as u32);
+            self.by_name.insert(name.clone(), channel);
+            channel
+        });
         let entry = self.get_mut(channel);
-        let first = entry.present() == 0;
-        if first {
-            entry.adopt(policy);
-            (entry.as_of, entry.ahead) = (as_of, Revision::NONE);
-            (entry.decided, entry.undeclared) = (Revision::NONE, false);
-        } else if entry.policy.permission != policy.permission {
+        if entry.policy.permission != policy.permission {
             // Members of two configurations: those of the older one have to be asked.
             entry.decided = entry.decided.max(entry.as_of.max(as_of));
         } else if entry.policy.rule == policy.rule && entry.as_of <= as_of {
@@ -220,7 +216,8 @@ impl Channels {
         self.entries.capacity()
     }
 
-    /// Removes the member at `place`; returns whether it was the last. The entry of an empty channel goes unless a fan-out names it.
+    /// Removes the member at `place`; returns whether it was the last. The entry of an empty channel is found no more, and goes when no
+    /// fan-out names it.
     pub(crate) fn leave(&mut self, channel: ChannelIx, place: u32, moved: Moved<'_>) -> bool {
         let entry = self.get_mut(channel);
         if entry.walked {
@@ -236,7 +233,8 @@ impl Channels {
         }
         let last = entry.present() == 0;
         if last {
-            (entry.ready, entry.stood, entry.broken) = (false, None, false);
+            // Who comes next gets an entry of its own: what still waits here is of before, and between the two nothing is carried.
+            self.by_name.remove(self.entries[channel.0 as usize].name.as_str());
             self.collect(channel);
         }
         last
@@ -265,8 +263,7 @@ impl Channels {
     fn collect(&mut self, channel: ChannelIx) {
         let entry = self.get(channel);
         if entry.present() == 0 && entry.fanouts == 0 && !entry.walked {
-            let entry = self.entries.remove(channel.0 as usize);
-            self.by_name.remove(entry.name.as_str());
+            self.entries.remove(channel.0 as usize);
         }
     }
 }

@@ -62,7 +62,8 @@ pub enum Question {
     /// May it hear this channel (unchecked name)?
     Subscribe(Box<str>),
     /// What was published on the channel behind a place, and where does it stand? Asked once the channel is carried; answered by
-    /// [`crate::Answer::Recovered`] with the ticket.
+    /// [`crate::Answer::Recovered`] with the ticket. What others have read shortly before serves, too, but not what was read before the
+    /// last gap that this shard was given: who is told of it first is given what lies in it by this.
     Recover {
         /// The channel.
         channel: ChannelName,

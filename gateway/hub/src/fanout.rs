@@ -116,11 +116,9 @@ impl Shard {
         for (at, name) in outgoing.publication().channels.iter().enumerate() {
             let Some(channel) = self.channels.find(name.as_str()) else { continue };
             let entry = self.channels.get_mut(channel);
-            if entry.present() > 0 {
-                entry.arrives(outgoing.publication().position(at));
-                shaped |= entry.shaped;
-                known.push((channel, at as u16));
-            }
+            entry.arrives(outgoing.publication().position(at));
+            shaped |= entry.shaped;
+            known.push((channel, at as u16));
         }
         if shaped {
             self.shape(now, outgoing, known);
@@ -182,8 +180,7 @@ impl Shard {
     }
 
     pub(crate) fn enqueue_arrival(&mut self, announced: Arc<Announced>) {
-        let known = self.channels.find(announced.channel().as_str());
-        if let Some(channel) = known.filter(|channel| self.channels.get(*channel).present() > 0) {
+        if let Some(channel) = self.channels.find(announced.channel().as_str()) {
             let fanout = Fanout::new(smallvec::smallvec![(channel, 0)], Content::Arrival(announced));
             self.fanouts.push(&mut self.channels, fanout);
         }

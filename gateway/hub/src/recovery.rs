@@ -65,9 +65,13 @@ impl Ahead {
 
     fn meets(&mut self, reason: GapReason) {
         self.gap = true;
-        // Of a full inbox nobody knows what was dropped.
-        self.epoch |= matches!(reason, GapReason::BrokerReset | GapReason::InboxFull);
+        self.epoch |= may_end_epoch(reason);
     }
+}
+
+/// Whether another epoch may begin behind a gap. Of a full inbox nobody knows what was dropped.
+fn may_end_epoch(reason: GapReason) -> bool {
+    matches!(reason, GapReason::BrokerReset | GapReason::InboxFull)
 }
 
 #[derive(Debug, Default)]
@@ -460,8 +464,11 @@ impl Shard {
                 if let Some(ahead) = &mut holding.ahead {
                     ahead.meets(reason);
                 }
-                if !matches!(holding.held.last(), Some(Held::Gap(_))) {
-                    holding.held.push(Held::Gap(reason));
+                match holding.held.last_mut() {
+                    // Two that nothing lies between are told as one: the one that says more.
+                    Some(Held::Gap(told)) if may_end_epoch(*told) || !may_end_epoch(reason) => {}
+                    Some(Held::Gap(told)) => *told = reason,
+                    _ => holding.held.push(Held::Gap(reason)),
                 }
                 true
             }

@@ -16,6 +16,8 @@ pub(crate) struct Log {
     pub(crate) top: Position,
     kept: VecDeque<(Position, Arc<Outgoing>)>,
     size: usize,
+    /// Where it stood when the pod last heard of a gap: what was read before that is given to nobody who asks later.
+    broke: Position,
 }
 
 /// What the pod is carried of a channel.
@@ -42,10 +44,12 @@ fn name(channel: &str) -> ChannelName {
 
 impl Broker {
     pub(crate) fn new(channels: &[&'static str], random: &mut Rng) -> Self {
+        let top = Position { offset: 0, epoch: 1 };
         let log = |random: &mut Rng| Log {
-            top: Position { offset: 0, epoch: 1 },
+            top,
             kept: VecDeque::new(),
             size: if random.bool() { random.usize(1..12) } else { 1_000 },
+            broke: top,
         };
         let logs = channels.iter().map(|channel| (*channel, log(random))).collect();
         let (carried, underway) = (BTreeMap::new(), VecDeque::new());
@@ -151,6 +155,26 @@ impl Broker {
             let position = if early { carried.from } else { top };
             self.underway.push_back(Input::Ready(name(channel), Some(position)));
         }
+    }
+
+    /// The pod hears of a gap.
+    pub(crate) fn breaks(&mut self, scope: &GapScope) {
+        for (channel, log) in &mut self.logs {
+            let concerned = match scope {
+                GapScope::Channels(names) => names.iter().any(|name| name.as_str() == *channel),
+                GapScope::Rules(_) | GapScope::All => true,
+            };
+            if concerned {
+                log.broke = log.top;
+            }
+        }
+    }
+
+    /// How many of the newest publications may be unknown to who is answered by what others have read shortly before.
+    pub(crate) fn unknown(&self, channel: &str, most: u64) -> u64 {
+        let log = &self.logs[channel];
+        let since = if log.broke.epoch == log.top.epoch { log.top.offset - log.broke.offset } else { 0 };
+        most.min(since)
     }
 
     /// What was kept behind a place when `late` publications fewer had been made.

@@ -332,6 +332,7 @@ impl World {
             Question::Recover { channel, recover, walked, ticket } => {
                 // What others have read shortly before serves, too, while nothing broke.
                 let late = walked.map_or(0, |_| self.random.u64(0..4).saturating_sub(1));
+                let late = self.broker.unknown(channel.as_str(), late);
                 if self.fails && self.random.u8(0..8) == 0 {
                     Answer::Recovered(ticket, None)
                 } else if self.random.bool() {
@@ -362,6 +363,9 @@ impl World {
         for _ in 0..if quiet { all } else { self.random.usize(0..=all) } {
             let Some(input) = self.broker.underway.pop_front() else { break };
             show(|| described(&input));
+            if let Input::Gap(scope, _) = &input {
+                self.broker.breaks(scope);
+            }
             self.shard.handle(self.now, input);
             self.effects();
         }
