@@ -46,8 +46,10 @@ struct Fanout {
     content: Content,
     /// Tells this fan-out's members apart from earlier ones'; 0 where no member can be met twice.
     stamp: u32,
-    /// Other channels get the publication at other times; only with a stamp.
+    /// Whom it has reached, where somebody gets it at another time; only with a stamp.
     told: Option<ToldIx>,
+    /// Other channels get the publication at other times.
+    split: bool,
     /// The walk: which channel, which place, where its members ended when it began.
     channel: usize,
     place: usize,
@@ -56,7 +58,7 @@ struct Fanout {
 
 impl Fanout {
     fn new(channels: Known, content: Content) -> Self {
-        Self { channels, content, stamp: 0, told: None, channel: 0, place: 0, end: None }
+        Self { channels, content, stamp: 0, told: None, split: false, channel: 0, place: 0, end: None }
     }
 
     fn publications(&self) -> usize {
@@ -149,7 +151,7 @@ impl Shard {
         let mut fanout = Fanout::new(known, Content::Publications(smallvec::smallvec![outgoing]));
         if fanout.channels.len() > 1 || told.is_some() {
             self.fanouts.stamp = self.fanouts.stamp.checked_add(1).unwrap_or(1);
-            (fanout.stamp, fanout.told) = (self.fanouts.stamp, told);
+            (fanout.stamp, fanout.told, fanout.split) = (self.fanouts.stamp, told, told.is_some());
         }
         self.fanouts.push(&mut self.channels, fanout);
     }
@@ -324,7 +326,14 @@ impl Shard {
     }
 
     /// Puts what the fan-out carries into one member's outbox.
-    fn reach(&mut self, fanout: &Fanout, channel: ChannelIx, shown: u16, member: Member, left: &mut Left) {
+    fn reach(
+        &mut self,
+        fanout: &mut Fanout,
+        channel: ChannelIx,
+        shown: u16,
+        member: Member,
+        left: &mut Left,
+    ) {
         let session = &mut self.sessions[member.slot as usize];
         let endpoint = self.profiles[usize::from(session.profile)].endpoint;
         let rule = self.channels.get(channel).policy.rule;
@@ -363,11 +372,15 @@ impl Shard {
             {
                 continue;
             }
-            if fanout.stamp != 0 && self.was_reached(fanout, member.slot) {
-                continue;
+            if member.flags & Member::RECOVERS != 0 {
+                // Before it counts as heard: what waits may go by another channel yet.
+                let heard = fanout.stamp != 0 && self.has_heard(fanout.stamp, fanout.told, member.slot);
+                let told = (fanout.stamp != 0).then_some(&mut fanout.told);
+                if heard || self.keeps_back(member.slot, channel, outgoing, shown, told) {
+                    continue;
+                }
             }
-            if member.flags & Member::RECOVERS != 0 && self.keeps_back(member.slot, channel, outgoing, shown)
-            {
+            if fanout.stamp != 0 && self.was_reached(fanout.stamp, fanout.told, member.slot) {
                 continue;
             }
             let cell = at * variants + usize::from(member.variant.0);
@@ -397,11 +410,19 @@ impl Shard {
 
     /// Whether the connection has heard the publication by another of its channels. From now on it has.
     #[inline(never)]
-    fn was_reached(&mut self, fanout: &Fanout, slot: u32) -> bool {
+    fn was_reached(&mut self, stamp: u32, told: Option<ToldIx>, slot: u32) -> bool {
         let session = &mut self.sessions[slot as usize];
-        let before = std::mem::replace(&mut session.reached, fanout.stamp);
-        let told = |at| !self.shapers.told.reach(at, slot, session.generation);
-        before == fanout.stamp || fanout.told.is_some_and(told)
+        let before = std::mem::replace(&mut session.reached, stamp);
+        let elsewhere = |at| !self.shapers.told.reach(at, slot, session.generation);
+        before == stamp || told.is_some_and(elsewhere)
+    }
+
+    /// Only whether it has.
+    #[cold]
+    fn has_heard(&self, stamp: u32, told: Option<ToldIx>, slot: u32) -> bool {
+        let session = &self.sessions[slot as usize];
+        let elsewhere = |at| self.shapers.told.has_reached(at, slot, session.generation);
+        session.reached == stamp || told.is_some_and(elsewhere)
     }
 
     /// Whether the outbox took the frame; a connection whose outbox is full is closed when the walk pauses.
@@ -437,7 +458,7 @@ impl Shard {
             .map(|(channel, _)| Lane::Of(self.channels.get(*channel).policy.delivery.priority));
         let first = lanes.next().unwrap_or(Lane::Fixed);
         // What belongs to several lanes keeps its place in each.
-        let one = fanout.told.is_none() && lanes.all(|lane| lane == first);
+        let one = !fanout.split && lanes.all(|lane| lane == first);
         let lane = if one { first } else { Lane::Fixed };
         let origin = self.origin(&fanout.channels, fanout.channel, outgoing);
         Frame { encoded, rule: Some(rule), numbered, lane, origin, hole: false }

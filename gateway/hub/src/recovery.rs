@@ -21,6 +21,7 @@ use crate::outbox::Pushed;
 use crate::session::InFlight;
 use crate::shard::Shard;
 use crate::slow::{self, Queued};
+use crate::told::{Told, ToldIx};
 
 /// Most publications that are held for one subscription. At the bound the past is given up.
 const HELD: usize = 1_000;
@@ -86,9 +87,18 @@ struct Holding {
 
 #[derive(Debug)]
 enum Held {
-    /// With its channel's index in its list.
-    Publication(Arc<Outgoing>, u16),
+    /// With its channel's index in its list, and with whom it has reached where it has several.
+    Publication(Arc<Outgoing>, u16, Option<ToldIx>),
     Gap(GapReason),
+}
+
+impl Held {
+    fn told(&self) -> Option<ToldIx> {
+        match self {
+            Self::Publication(_, _, told) => *told,
+            Self::Gap(_) => None,
+        }
+    }
 }
 
 /// A subscribe whose channel is carried, and who was subscribed by it.
@@ -138,8 +148,10 @@ impl Outcome {
 
 impl Recoveries {
     /// The live stream is passed on again, or to nobody any more.
-    pub(crate) fn forget(&mut self, slot: u32, channel: ChannelIx) {
-        self.take(slot, channel);
+    pub(crate) fn forget(&mut self, slot: u32, channel: ChannelIx, told: &mut Told) {
+        if let Some(Recovery::Holding(holding)) = self.take(slot, channel) {
+            holding.held.iter().filter_map(Held::told).for_each(|at| told.end(at));
+        }
     }
 
     /// Up to where the subscriber was told, beyond what the live stream brought.
@@ -283,7 +295,7 @@ impl Shard {
         self.go_on(slot, now, channel, top);
     }
 
-    /// Where the subscriber stands to whom the past is not told: before the first that was held.
+    /// Where the subscriber stands to whom the past is not told: before the first that was held and that no other channel has brought.
     fn begins(
         &self,
         slot: u32,
@@ -291,10 +303,16 @@ impl Shard {
         stood: Option<Position>,
         replay: Option<&Replay>,
     ) -> Option<Position> {
+        let generation = self.sessions[slot as usize].generation;
+        let heard = |told: &Option<ToldIx>| {
+            told.is_some_and(|at| self.shapers.told.has_reached(at, slot, generation))
+        };
         let held = match self.recoveries.open.get(&(slot, channel)) {
             Some(Recovery::Holding(holding)) => holding.held.iter().find_map(|held| match held {
-                Held::Publication(outgoing, shown) => outgoing.publication().position(usize::from(*shown)),
-                Held::Gap(_) => None,
+                Held::Publication(outgoing, shown, told) if !heard(told) => {
+                    outgoing.publication().position(usize::from(*shown))
+                }
+                Held::Publication(..) | Held::Gap(_) => None,
             }),
             _ => None,
         };
@@ -370,16 +388,21 @@ impl Shard {
             None => ahead,
         };
         for held in held {
-            let told = match held {
-                Held::Publication(outgoing, shown) => {
-                    if let Some(at) = outgoing.publication().position(usize::from(shown)) {
-                        if ahead.is_some_and(|ahead| ahead.passes_over(at)) {
-                            continue;
-                        }
+            if !self.session_is_open(slot) {
+                held.told().into_iter().for_each(|at| self.shapers.told.end(at));
+                continue;
+            }
+            match held {
+                Held::Publication(outgoing, shown, told) => {
+                    let at = outgoing.publication().position(usize::from(shown));
+                    let past = at.is_some_and(|at| ahead.is_some_and(|ahead| ahead.passes_over(at)));
+                    if at.is_some() && !past {
                         ahead = None;
                     }
-                    let frame = self.frame_of(slot, channel, &outgoing);
-                    self.tell(slot, now, rule, frame)
+                    if self.falls_to(slot, told, !past) {
+                        let frame = self.frame_of(slot, channel, &outgoing);
+                        self.tell(slot, now, rule, frame);
+                    }
                 }
                 Held::Gap(reason) => {
                     if let Some(ahead) = &mut ahead {
@@ -388,12 +411,11 @@ impl Shard {
                     self.counters.gap(rule, reason.as_str());
                     let channel = self.channels.get(channel).name.clone();
                     self.say(slot, now, None, Event::Gap { channel, reason });
-                    self.session_is_open(slot)
                 }
-            };
-            if !told {
-                return;
             }
+        }
+        if !self.session_is_open(slot) {
+            return;
         }
         let entry = self.channels.get(channel);
         let stood = entry.stood.filter(|_| !entry.walked);
@@ -409,13 +431,23 @@ impl Shard {
         }
     }
 
+    /// Whether what was held is to be told now: it is `wanted`, and no other channel has brought it. It is held no more.
+    fn falls_to(&mut self, slot: u32, told: Option<ToldIx>, wanted: bool) -> bool {
+        let Some(at) = told else { return wanted };
+        let generation = self.sessions[slot as usize].generation;
+        let first = wanted && self.shapers.told.reach(at, slot, generation);
+        self.shapers.told.end(at);
+        first
+    }
+
     fn release_held(&mut self, slot: u32, now: Now, channel: ChannelIx) {
         if self.recoveries.holds(slot, channel) {
             self.go_on(slot, now, channel, None);
         }
     }
 
-    /// Whether the publication is not for the outbox: held until the past is known, or of a past that has been told.
+    /// Whether the publication is not for the outbox: held until the past is known, or of a past that has been told. `told` notes whom
+    /// one of several channels has reached: not this connection, by what it keeps back.
     #[cold]
     pub(crate) fn keeps_back(
         &mut self,
@@ -423,7 +455,9 @@ impl Shard {
         channel: ChannelIx,
         outgoing: &Arc<Outgoing>,
         shown: u16,
+        told: Option<&mut Option<ToldIx>>,
     ) -> bool {
+        let generation = self.sessions[slot as usize].generation;
         let most = self.profile(slot).outbox.bytes as usize / 2;
         let publication = outgoing.publication();
         let at = publication.position(usize::from(shown));
@@ -432,7 +466,7 @@ impl Shard {
             Some(Recovery::Ahead(ahead)) => {
                 let past = at.is_some_and(|at| ahead.passes_over(at));
                 if at == Some(ahead.top) || (!past && at.is_some()) {
-                    self.recoveries.forget(slot, channel);
+                    self.recoveries.take(slot, channel);
                     self.mark(slot, channel, false);
                 }
                 past
@@ -443,7 +477,8 @@ impl Shard {
                     (_, Some(_)) => holding.ahead = None,
                     _ => {}
                 }
-                holding.held.push(Held::Publication(Arc::clone(outgoing), shown));
+                let told = told.map(|part| self.shapers.told.wait(part, slot, generation));
+                holding.held.push(Held::Publication(Arc::clone(outgoing), shown, told));
                 holding.bytes += publication.data.len() + OVERHEAD;
                 if (holding.held.len() > HELD || holding.bytes > most)
                     && self.recoveries.overfull.last() != Some(&(slot, channel))

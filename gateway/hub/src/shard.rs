@@ -433,7 +433,7 @@ impl Shard {
             (channel.name.clone(), channel.policy.rule, channel.shaped)
         };
         if self.channels.get(held.channel).members[held.place as usize].flags & Member::RECOVERS != 0 {
-            self.recoveries.forget(slot, held.channel);
+            self.recoveries.forget(slot, held.channel, &mut self.shapers.told);
         }
         let sessions = &mut self.sessions;
         let last = self.channels.leave(held.channel, held.place, &mut |slot, channel, place| {
