@@ -10,7 +10,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use rtgw_model::{
     Announced, Arrival, ChannelName, ConnectionId, EndpointIx, Event, GapReason, Message, Micros, Now,
-    Outgoing, Presence, RuleIx, Timestamp, Variant,
+    Outgoing, Presence, RuleIx, SlowConsumer, Timestamp, Variant,
 };
 use smallvec::SmallVec;
 
@@ -374,8 +374,9 @@ impl Shard {
             }
             if member.flags & Member::RECOVERS != 0 {
                 // Before it counts as heard: what waits may go by another channel yet.
-                let heard = fanout.stamp != 0 && self.has_heard(fanout.stamp, fanout.told, member.slot);
-                let told = (fanout.stamp != 0).then_some(&mut fanout.told);
+                let once = fanout.stamp != 0 && self.stays(&fanout.channels);
+                let heard = once && self.has_heard(fanout.stamp, fanout.told, member.slot);
+                let told = once.then_some(&mut fanout.told);
                 if heard || self.keeps_back(member.slot, channel, outgoing, shown, told) {
                     continue;
                 }
@@ -415,6 +416,14 @@ impl Shard {
         let before = std::mem::replace(&mut session.reached, stamp);
         let elsewhere = |at| !self.shapers.told.reach(at, slot, session.generation);
         before == stamp || told.is_some_and(elsewhere)
+    }
+
+    /// Whether what is in an outbox stays there, by the policies of all these channels. What may be dropped again would be missing
+    /// behind a `subscribed` that is still to come, and the gap told before that: there it is rather told twice.
+    #[cold]
+    fn stays(&self, channels: &Known) -> bool {
+        let policy = |channel: ChannelIx| &self.channels.get(channel).policy.delivery.slow_consumer;
+        channels.iter().all(|(channel, _)| *policy(*channel) == SlowConsumer::Disconnect)
     }
 
     /// Only whether it has.

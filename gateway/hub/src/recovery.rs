@@ -465,7 +465,11 @@ impl Shard {
             None => false,
             Some(Recovery::Ahead(ahead)) => {
                 let past = at.is_some_and(|at| ahead.passes_over(at));
-                if at == Some(ahead.top) || (!past && at.is_some()) {
+                // Of another epoch it may be one of several that still wait, with what the past is of behind them.
+                let waits = self.channels.get(channel).fanouts > 1;
+                let comes_to =
+                    |at: Position| at == ahead.top || (!past && (at.epoch == ahead.top.epoch || !waits));
+                if at.is_some_and(comes_to) {
                     self.recoveries.take(slot, channel);
                     self.mark(slot, channel, false);
                 }

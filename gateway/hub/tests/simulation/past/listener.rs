@@ -28,6 +28,8 @@ pub(crate) struct Standing {
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Tally {
     pub(crate) heard: u64,
+    /// Of several channels.
+    pub(crate) several: u64,
     pub(crate) recovered: u64,
     pub(crate) not_recovered: u64,
     /// Holes told.
@@ -48,6 +50,14 @@ pub(crate) struct Listener {
     pub(crate) tally: Tally,
     /// What the application ever subscribed it to.
     by_api: BTreeSet<&'static str>,
+    /// A channel lets what waits be dropped.
+    yields: bool,
+    /// Numbers of publications for several channels that it has heard.
+    heard: BTreeSet<u64>,
+    /// Channels of which it was ever given the past.
+    given: BTreeSet<String>,
+    /// Places of what it has heard by another channel: there is no hole, whenever the channel comes by.
+    elsewhere: BTreeMap<String, BTreeSet<(u64, u64)>>,
     received: Vec<u8>,
     /// Bytes the socket still takes; `None` = all.
     pub(crate) room: Option<usize>,
@@ -60,7 +70,7 @@ fn place(text: &str) -> Option<Position> {
 }
 
 impl Listener {
-    pub(crate) fn new(id: ConnectionId, auto: bool, channels: &[&'static str]) -> Self {
+    pub(crate) fn new(id: ConnectionId, auto: bool, yields: bool, channels: &[&'static str]) -> Self {
         let mut standings: BTreeMap<_, _> =
             channels.iter().map(|channel| (*channel, Standing::default())).collect();
         if auto {
@@ -74,6 +84,10 @@ impl Listener {
             asked: VecDeque::new(),
             tally: Tally::default(),
             by_api: BTreeSet::new(),
+            yields,
+            heard: BTreeSet::new(),
+            given: BTreeSet::new(),
+            elsewhere: BTreeMap::new(),
             received: Vec::new(),
             room: None,
             blocked: false,
@@ -121,7 +135,11 @@ impl Listener {
         // A place and whether it recovered, where there is one.
         words.resize(words.len().max(5), "-");
         match words[0] {
-            "pub" => self.publication(who, words[1].split_once('/').unwrap().1, place(words[2])),
+            "pub" => {
+                let (number, channels) = words[1].split_once('/').unwrap();
+                let parts: Vec<_> = channels.split(',').zip(words[2].split(',').map(place)).collect();
+                self.publication(who, number.parse().unwrap(), &parts);
+            }
             "gap" => {
                 self.tally.holes += 1;
                 self.standing(words[1]).hole = true;
@@ -180,6 +198,7 @@ impl Listener {
         assert_eq!(recovers, recovered != "-", "{who}: {since:?}");
         if recovered == "true" {
             self.tally.recovered += 1;
+            self.given.insert(channel.to_owned());
             assert_eq!(position, since, "{who}: the place that was named");
             *self.standing(channel) = Standing { holds: true, at: since, ..Standing::default() };
             return;
@@ -198,14 +217,47 @@ impl Listener {
         *standing = Standing { holds: true, at: position, ..Standing::default() };
     }
 
-    fn publication(&mut self, who: &str, channel: &str, place: Option<Position>) {
+    fn publication(&mut self, who: &str, number: u64, parts: &[(&str, Option<Position>)]) {
         self.tally.heard += 1;
+        let hears = |standing: &Standing| standing.holds || standing.awaits;
+        let heard = parts.iter().any(|(channel, _)| hears(&self.standings[channel]));
+        assert!(heard, "{who}: does not hear it");
+        if let &[(channel, place)] = parts {
+            return place.into_iter().for_each(|place| self.next(who, channel, place));
+        }
+        // Who is given a past may be given there what came by another channel, or still comes; and what may be dropped again counts
+        // as heard by nobody who waits.
+        let twice = !self.heard.insert(number);
+        let given = parts.iter().any(|(channel, _)| self.given.contains(*channel));
+        assert!(!twice || given || self.yields, "{who}: twice");
+        self.tally.several += 1;
+        for &(channel, place) in parts {
+            let Some(place) = place else { continue };
+            // In its order, or before it: then the channel comes by later, and finds it heard.
+            self.elsewhere.entry(channel.to_owned()).or_default().insert((place.epoch, place.offset));
+        }
+    }
+
+    /// Up to where it has everything of the channel.
+    pub(crate) fn stands(&self, channel: &str) -> Option<Position> {
+        let mut at = self.standings[channel].at?;
+        let heard = self.elsewhere.get(channel);
+        while heard.is_some_and(|heard| heard.contains(&(at.epoch, at.offset + 1))) {
+            at.offset += 1;
+        }
+        Some(at)
+    }
+
+    fn next(&mut self, who: &str, channel: &str, place: Position) {
+        let known = self.stands(channel);
         let standing = self.standing(channel);
-        assert!(standing.holds || standing.awaits, "{who}: does not hear it");
-        let Some(place) = place else { return };
         match standing.at {
             Some(at) if standing.holds && !standing.hole => {
-                assert!(at.is_followed_by(place), "{who}: untold hole or repeated, behind {at:?}");
+                let known = known.unwrap();
+                assert!(
+                    known.is_followed_by(place),
+                    "{who}: untold hole or repeated, behind {at:?} {known:?}"
+                );
             }
             Some(at) if at.epoch == place.epoch => {
                 assert!(at.offset < place.offset, "{who}: repeated, behind {at:?}");

@@ -6,7 +6,8 @@ use std::sync::Arc;
 use fastrand::Rng;
 use rtgw_hub::{GapScope, Input, Replay};
 use rtgw_model::{
-    ChannelName, ConnectionId, GapReason, Micros, Outgoing, Position, Publication, Recover, Timestamp,
+    ChannelName, ConnectionId, GapReason, Micros, Outgoing, Position, Positions, Publication, Recover,
+    Timestamp,
 };
 
 use crate::lines::VARIANTS;
@@ -60,40 +61,47 @@ impl Broker {
         self.logs[channel].top
     }
 
-    /// Appends a publication; it is kept unless it is ephemeral, and goes on its way unless that fails.
+    /// Appends a publication; the channels that are `kept` keep it, and it goes on its way unless that fails.
     pub(crate) fn publish(
         &mut self,
-        channel: &'static str,
+        channels: &[(&'static str, bool)],
         padding: usize,
         except: Option<ConnectionId>,
-        (kept, arrives): (bool, bool),
+        arrives: bool,
     ) {
         self.published += 1;
-        let log = self.logs.get_mut(channel).unwrap();
-        if kept {
-            log.top.offset += 1;
-        }
-        let place = if kept { format!("{}@{}", log.top.offset, log.top.epoch) } else { "-".to_owned() };
-        let data = format!("{}/{channel} {place} {}", self.published, "x".repeat(padding));
+        let positions = channels.iter().map(|(channel, kept)| {
+            let top = &mut self.logs.get_mut(channel).unwrap().top;
+            top.offset += u64::from(*kept);
+            kept.then_some(*top)
+        });
+        let positions: Positions = positions.collect();
+        let names: Vec<&str> = channels.iter().map(|(channel, _)| *channel).collect();
+        let text =
+            |at: &Option<Position>| at.map_or("-".to_owned(), |at| format!("{}@{}", at.offset, at.epoch));
+        let places: Vec<String> = positions.iter().map(text).collect();
+        let (names, places) = (names.join(","), places.join(","));
+        let data = format!("{}/{names} {places} {}", self.published, "x".repeat(padding));
         let publication = Publication {
-            channels: [name(channel)].into_iter().collect(),
+            channels: channels.iter().map(|(channel, _)| name(channel)).collect(),
             event: "e".into(),
             data: data.into(),
             timestamp: Timestamp(0),
             tags: Default::default(),
             id: None,
             priority: None,
-            positions: [kept.then_some(log.top)].into_iter().collect(),
+            positions: positions.clone(),
             except,
         };
         let outgoing = Arc::new(Outgoing::new(publication, usize::from(VARIANTS), Micros(0)));
-        if kept {
-            log.kept.push_back((log.top, outgoing.clone()));
+        for ((channel, _), position) in channels.iter().zip(&positions) {
+            let log = self.logs.get_mut(channel).unwrap();
+            log.kept.extend(position.map(|position| (position, outgoing.clone())));
             if log.kept.len() > log.size {
                 log.kept.pop_front();
             }
         }
-        if arrives && self.carried.contains_key(channel) {
+        if arrives && channels.iter().any(|(channel, _)| self.carried.contains_key(*channel)) {
             self.underway.push_back(Input::Publication(outgoing));
         }
     }
@@ -101,7 +109,7 @@ impl Broker {
     /// Some do not arrive, and the shard is told.
     pub(crate) fn miss(&mut self, channel: &'static str, count: usize) {
         for _ in 0..count {
-            self.publish(channel, 0, None, (true, false));
+            self.publish(&[(channel, true)], 0, None, false);
         }
         self.tell(channel, GapReason::Missed);
     }
@@ -139,9 +147,10 @@ impl Broker {
     pub(crate) fn unwant(&mut self, channel: &str) {
         assert!(self.carried.remove(channel).is_some(), "unwanted unasked");
         // Its receiver drops what was meant for an earlier wish.
+        let carried = |name: &ChannelName| self.carried.contains_key(name.as_str());
         self.underway.retain(|input| match input {
             Input::Ready(name, _) => name.as_str() != channel,
-            Input::Publication(outgoing) => outgoing.publication().channels[0].as_str() != channel,
+            Input::Publication(outgoing) => outgoing.publication().channels.iter().any(carried),
             _ => true,
         });
     }

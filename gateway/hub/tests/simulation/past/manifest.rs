@@ -6,6 +6,7 @@ use fastrand::Rng;
 use rtgw_hub::access::{Action, Asker, Lookup, Revision, Rules, Verdict};
 use rtgw_model::{
     ChannelName, ChannelPolicy, DeliveryPolicy, Expiry, HistoryMode, HistoryPolicy, Presence, RuleIx,
+    SlowConsumer,
 };
 
 pub(crate) const CHANNELS: [&str; 3] = ["a", "b", "c"];
@@ -36,6 +37,11 @@ impl Manifest {
 
     fn at(channel: &str) -> Option<usize> {
         CHANNELS.iter().position(|known| *known == channel)
+    }
+
+    /// Some channel lets what waits for a blocked socket be dropped.
+    pub(crate) fn yields(&self) -> bool {
+        self.delivery.iter().any(|delivery| delivery.slow_consumer != SlowConsumer::Disconnect)
     }
 
     pub(crate) fn keeps(&self, channel: &str) -> bool {
