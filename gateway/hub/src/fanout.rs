@@ -28,6 +28,9 @@ pub(crate) const SHARED: usize = 64;
 /// Waiting fan-outs that are looked at for overtaking in one turn.
 const OVERTAKING: usize = 256;
 
+/// What a frame for a blocked socket costs of a turn, in frames for others: limits and policies are asked, and places are changed.
+const BLOCKED: usize = 16;
+
 /// Channels that have members here, each with its index in the publication's list.
 pub(crate) type Known = SmallVec<[(ChannelIx, u16); 1]>;
 
@@ -102,12 +105,24 @@ impl Fanouts {
 struct Left {
     connections: usize,
     deliveries: usize,
+    bytes: usize,
     now: Now,
 }
 
 impl Left {
+    fn of(budget: TurnBudget, now: Now) -> Self {
+        let TurnBudget { connections, deliveries, bytes } = budget;
+        Self { connections: connections.max(1), deliveries: deliveries.max(1), bytes: bytes.max(1), now }
+    }
+
     fn is_spent(&self) -> bool {
-        self.connections == 0 || self.deliveries == 0
+        self.connections == 0 || self.deliveries == 0 || self.bytes == 0
+    }
+
+    fn spend(&mut self, connections: usize, deliveries: usize, bytes: usize) {
+        self.connections = self.connections.saturating_sub(connections);
+        self.deliveries = self.deliveries.saturating_sub(deliveries);
+        self.bytes = self.bytes.saturating_sub(bytes);
     }
 }
 
@@ -204,8 +219,7 @@ impl Shard {
 
     /// Carries waiting publications to outboxes, as far as `budget` goes; true when some are left for the next turn.
     pub fn advance(&mut self, now: Now, budget: TurnBudget) -> bool {
-        let mut left =
-            Left { connections: budget.connections.max(1), deliveries: budget.deliveries.max(1), now };
+        let mut left = Left::of(budget, now);
         // What was answered since the last turn waits too.
         self.relieve_if_grown(now);
         while !left.is_spent() {
@@ -224,23 +238,26 @@ impl Shard {
 
     /// Carries small fan-outs past the unfinished one in front, with a budget of their own of the same size.
     fn overtake(&mut self, now: Now, budget: TurnBudget) {
-        let mut left =
-            Left { connections: budget.connections.max(1), deliveries: budget.deliveries.max(1), now };
+        let mut left = Left::of(budget, now);
         let mut blocked: Vec<ChannelIx> = Vec::new();
         let mut at = 0;
         for _ in 0..OVERTAKING {
             let Some(fanout) = self.fanouts.queue.get(at) else { break };
             let size: usize =
                 fanout.channels.iter().map(|(channel, _)| self.channels.get(*channel).present()).sum();
-            let count = match &fanout.content {
-                Content::Publications(publications) => publications.len(),
-                Content::Gap(..) | Content::Arrival(_) => 1,
+            let (count, bytes) = match &fanout.content {
+                Content::Publications(publications) => {
+                    let bytes = publications.iter().map(|outgoing| outgoing.publication().data.len());
+                    (publications.len(), bytes.sum())
+                }
+                Content::Gap(..) | Content::Arrival(_) => (1, 0),
             };
             // Fan-outs with a stamp stay in line: their once-per-connection mark belongs to one walk at a time.
             let may = at > 0
                 && fanout.stamp == 0
                 && size <= left.connections
                 && size * count <= left.deliveries
+                && size * bytes <= left.bytes
                 && !fanout.channels.iter().any(|(channel, _)| blocked.contains(channel));
             if !may {
                 blocked.extend(fanout.channels.iter().map(|(channel, _)| *channel));
@@ -249,10 +266,10 @@ impl Shard {
             }
             let Some(mut fanout) = self.fanouts.queue.remove(at) else { break };
             // Bounded by its size above, so it finishes.
-            let mut own = Left { connections: usize::MAX, deliveries: usize::MAX, now };
+            let all = usize::MAX;
+            let mut own = Left { connections: all, deliveries: all, bytes: all, now };
             self.walk(now, &mut fanout, &mut own);
-            left.connections = left.connections.saturating_sub(size);
-            left.deliveries = left.deliveries.saturating_sub(size * count);
+            left.spend(size, all - own.deliveries, all - own.bytes);
             self.finish(&fanout);
             if left.is_spent() {
                 break;
@@ -362,14 +379,9 @@ impl Shard {
             if filter.is_some_and(|filter| !filter.matches(publication)) {
                 continue;
             }
-            if let Some(except) = publication.except
-                && except
-                    == (ConnectionId {
-                        shard: self.settings.index,
-                        slot: member.slot,
-                        generation: session.generation,
-                    })
-            {
+            let (slot, generation) = (member.slot, session.generation);
+            let own = || ConnectionId { shard: self.settings.index, slot, generation };
+            if publication.except.is_some_and(|except| except == own()) {
                 continue;
             }
             if member.flags & Member::RECOVERS != 0 {
@@ -436,17 +448,13 @@ impl Shard {
 
     /// Whether the outbox took the frame; a connection whose outbox is full is closed when the walk pauses.
     fn deliver(&mut self, slot: u32, frame: FrameIx, left: &mut Left) -> bool {
-        left.deliveries = left.deliveries.saturating_sub(1);
-        let queued = match self.outboxes.push(slot, frame) {
-            Pushed::In(dirty) => Queued::In(dirty),
-            Pushed::Blocked => self.queue(slot, frame, left.now),
+        let (queued, deliveries, bytes) = match self.outboxes.push(slot, frame) {
+            Pushed::In(dirty) => (Queued::In(dirty), 1, self.outboxes.of(frame).bytes().len()),
+            Pushed::Blocked => (self.queue(slot, frame, left.now), BLOCKED, 0),
         };
-        match queued {
-            Queued::In(dirty) => left.connections = left.connections.saturating_sub(usize::from(dirty)),
-            Queued::Overflow if self.fanouts.overflowed.last() != Some(&slot) => {
-                self.fanouts.overflowed.push(slot);
-            }
-            Queued::Overflow | Queued::Dropped => {}
+        left.spend(usize::from(queued == Queued::In(true)), deliveries, bytes);
+        if queued == Queued::Overflow && self.fanouts.overflowed.last() != Some(&slot) {
+            self.fanouts.overflowed.push(slot);
         }
         matches!(queued, Queued::In(_))
     }

@@ -49,6 +49,8 @@ pub struct TurnBudget {
     pub connections: usize,
     /// Frames put into outboxes.
     pub deliveries: usize,
+    /// Their bytes, as far as they go to sockets at once: copying large frames takes longer than the calls.
+    pub bytes: usize,
 }
 
 /// What one turn of the loop may do of what concerns many connections.

@@ -76,7 +76,7 @@ fn publish(shard: &mut Shard, number: u64) {
     };
     let outgoing = Arc::new(Outgoing::new(publication, usize::from(VARIANTS), Micros(0)));
     shard.handle(Now::default(), Input::Publication(outgoing));
-    shard.advance(Now::default(), TurnBudget { connections: 100, deliveries: 100 });
+    shard.advance(Now::default(), TurnBudget { connections: 100, deliveries: 100, bytes: 1 << 20 });
 }
 
 /// Writes everything; the socket of `stuck` takes nothing. Returns what each connection got.

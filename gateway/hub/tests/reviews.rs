@@ -156,7 +156,7 @@ impl Rig {
 
     /// What the client has been told since the last call.
     fn told(&mut self) -> String {
-        self.shard.advance(NOW, TurnBudget { connections: 10, deliveries: 10 });
+        self.shard.advance(NOW, TurnBudget { connections: 10, deliveries: 10, bytes: 1 << 20 });
         let (mut cork, mut told) = (Vec::new(), String::new());
         while let Some(connection) = self.shard.next_dirty() {
             cork.clear();

@@ -110,7 +110,7 @@ impl Rig {
             now: Now::default(),
             clients: Vec::new(),
             gaps: Vec::new(),
-            budget: TurnBudget { connections: 3, deliveries: 5 },
+            budget: TurnBudget { connections: 3, deliveries: 5, bytes: 1_000 },
             principal: Arc::new(principal),
         };
         for _ in 0..clients {

@@ -221,7 +221,8 @@ impl Rig {
 
     /// One turn of so many deliveries.
     pub(crate) fn step(&mut self, deliveries: usize) -> bool {
-        let more = self.shard.advance(self.now, TurnBudget { connections: 100, deliveries });
+        let budget = TurnBudget { connections: 100, deliveries, bytes: 1 << 20 };
+        let more = self.shard.advance(self.now, budget);
         self.effects();
         more
     }

@@ -91,7 +91,11 @@ impl World {
         let mut random = Rng::with_seed(seed);
         let ordered = random.u8(0..3) == 0;
         let sweep = SweepBudget { steps: random.usize(1..6), reviews: random.usize(1..4) };
-        let budget = TurnBudget { connections: random.usize(1..12), deliveries: random.usize(1..60) };
+        let budget = TurnBudget {
+            connections: random.usize(1..12),
+            deliveries: random.usize(1..60),
+            bytes: random.usize(1..6_000),
+        };
         let outbox = if random.u8(0..4) == 0 { LARGE_OUTBOX } else { OUTBOX };
         let plan = Arc::new(Plan::new(&mut random));
         let most = if outbox == LARGE_OUTBOX { 200_000 } else { 4_000 };

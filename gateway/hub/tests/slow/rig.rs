@@ -165,7 +165,8 @@ impl Rig {
     }
 
     pub(crate) fn turn(&mut self) {
-        while self.shard.advance(Now::default(), TurnBudget { connections: 1_000, deliveries: 1_000 }) {}
+        let budget = TurnBudget { connections: 1_000, deliveries: 1_000, bytes: 1 << 20 };
+        while self.shard.advance(Now::default(), budget) {}
         self.flush();
     }
 

@@ -42,7 +42,7 @@ impl Settings {
             inbox_publications: 65_536,
             inbox_bytes: 64 << 20,
             seed,
-            budget: TurnBudget { connections: 2_000, deliveries: 32_000 },
+            budget: TurnBudget { connections: 2_000, deliveries: 32_000, bytes: 8 << 20 },
             sweep: SweepBudget { steps: 512, reviews: 128 },
             clock: Clock::start(),
         }

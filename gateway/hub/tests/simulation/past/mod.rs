@@ -127,7 +127,11 @@ impl World {
             places: Vec::new(),
             due: Vec::new(),
             outbox: if random.bool() { small } else { large },
-            budget: TurnBudget { connections: random.usize(1..6), deliveries: random.usize(1..30) },
+            budget: TurnBudget {
+                connections: random.usize(1..6),
+                deliveries: random.usize(1..30),
+                bytes: random.usize(1..3_000),
+            },
             commands: 0,
             forgets: random.u8(0..4) == 0,
             fails: random.bool(),
