@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use rtgw_model::{Encoder, OutboxLimits, RuleIx};
+use rtgw_model::{ChannelName, Encoder, OutboxLimits, RuleIx};
 use smallvec::SmallVec;
 
 use crate::Fill;
@@ -24,6 +24,8 @@ pub(crate) struct Blocked {
     /// A ping or pong passes publications; the newest replaces the one before.
     control: Option<Bytes>,
     frames: Lanes,
+    /// Channels that the connection has left since it began to wait: it hears of that behind what stood here before.
+    left: Vec<ChannelName>,
     bytes: usize,
     /// The part of `bytes` that a policy may drop.
     yielding: usize,
@@ -44,6 +46,7 @@ impl Blocked {
             waiting: false,
             control: None,
             frames: Lanes::default(),
+            left: Vec::new(),
             bytes: 0,
             yielding: 0,
             holes: 0,
@@ -58,7 +61,11 @@ impl Blocked {
     pub(crate) fn settle(&mut self) {
         let rest = if self.begun.is_some() { 0 } else { self.rest.len() };
         let own = rest + self.control.as_ref().map_or(0, Bytes::len);
-        let places = size_of::<Self>() + self.frames.footprint();
+        if self.frames.is_empty() {
+            self.left = Vec::new();
+        }
+        let left = self.left.capacity() * size_of::<ChannelName>();
+        let places = size_of::<Self>() + self.frames.footprint() + left;
         self.account.frames(std::mem::replace(&mut self.own, own), own);
         self.account.places(std::mem::replace(&mut self.places, places), places);
     }
@@ -89,6 +96,18 @@ impl Blocked {
 
     pub(crate) fn frames(&self) -> &Lanes {
         &self.frames
+    }
+
+    /// Notes that the connection has left a channel.
+    pub(crate) fn note_left(&mut self, channel: &ChannelName) {
+        if !self.frames.is_empty() && !self.has_left(channel) {
+            self.left.push(channel.clone());
+        }
+    }
+
+    /// Whether it has, and may be going to read so.
+    pub(crate) fn has_left(&self, channel: &ChannelName) -> bool {
+        self.left.contains(channel)
     }
 
     pub(crate) fn rules(&self) -> impl Iterator<Item = RuleIx> {

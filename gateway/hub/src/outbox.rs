@@ -8,7 +8,7 @@ use std::collections::VecDeque;
 use std::sync::{Arc, Weak};
 
 use bytes::Bytes;
-use rtgw_model::{Encoder, OutboxLimits, RuleIx};
+use rtgw_model::{ChannelName, Encoder, OutboxLimits, RuleIx};
 use smallvec::SmallVec;
 
 use crate::Fill;
@@ -206,6 +206,16 @@ impl Outboxes {
     /// The frames that wait at `slot` for a blocked socket.
     pub(crate) fn waiting(&self, slot: u32) -> Option<&Lanes> {
         self.slots[slot as usize].blocked.as_ref().map(|blocked| blocked.frames())
+    }
+
+    /// Notes that the connection at `slot` has left a channel; it matters to what waits.
+    pub(crate) fn note_left(&mut self, slot: u32, channel: &ChannelName) {
+        self.change(slot, |blocked| blocked.note_left(channel));
+    }
+
+    /// Whether it has, with something waiting that it may have heard before.
+    pub(crate) fn has_left(&self, slot: u32, channel: &ChannelName) -> bool {
+        self.slots[slot as usize].blocked.as_ref().is_some_and(|blocked| blocked.has_left(channel))
     }
 
     /// Takes out a frame that waits, and puts what tells of it in its place.

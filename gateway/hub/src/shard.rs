@@ -442,6 +442,7 @@ impl Shard {
             replace(sessions, slot, channel, place);
         });
         self.count_subscription(rule, -1);
+        self.outboxes.note_left(slot, &name);
         if held.present {
             let key = self.sessions[slot as usize].key;
             self.effects.push(Effect::Absent(key, name.clone()));

@@ -11,12 +11,11 @@ use rtgw_model::{
 };
 use smallvec::SmallVec;
 
-use crate::channels::{ChannelIx, Channels};
+use crate::channels::ChannelIx;
 use crate::fanout::Known;
 use crate::frame::{Frame, Lane, Origin, Part, Waiting};
 use crate::lanes::{Lanes, Side};
 use crate::outbox::FrameIx;
-use crate::session::Session;
 use crate::shard::Shard;
 use crate::throttle;
 
@@ -45,27 +44,6 @@ pub(crate) struct Marker {
     lane: Lane,
     at: Timestamp,
     frame: Weak<Waiting>,
-}
-
-/// The places in `origin` of the channels that must give for its frame: the one by which it was heard, and those that the session
-/// hears now. `None` where the policy of one lets nothing be dropped.
-fn giving(session: &Session, channels: &Channels, origin: &Origin) -> Option<SmallVec<[usize; 1]>> {
-    let mut giving = SmallVec::new();
-    for (at, part) in origin.parts.iter().enumerate() {
-        let heard = || {
-            let channel = channels.find(part.channel.as_str());
-            channel.is_some_and(|channel| session.subscription(channel).is_some())
-        };
-        // It may have left the first by now, and is going to read so behind this.
-        if at != origin.by && !heard() {
-            continue;
-        }
-        if part.firm {
-            return None;
-        }
-        giving.push(at);
-    }
-    Some(giving)
 }
 
 /// Whether the client is told already, by a marker, of a hole that ends before this place of the channel. Not by one before something
@@ -131,7 +109,30 @@ impl Shard {
     }
 
     fn may_drop(&self, slot: u32, origin: &Origin) -> bool {
-        giving(&self.sessions[slot as usize], &self.channels, origin).is_some()
+        self.giving(slot, origin).is_some()
+    }
+
+    /// The places in `origin` of the channels that must give for its frame: the one by which it was heard, and those that the
+    /// connection hears now, or has left without having read so. `None` where the policy of one lets nothing be dropped.
+    fn giving(&self, slot: u32, origin: &Origin) -> Option<SmallVec<[usize; 1]>> {
+        let session = &self.sessions[slot as usize];
+        let mut giving = SmallVec::new();
+        for (at, part) in origin.parts.iter().enumerate() {
+            let heard = || {
+                let channel = self.channels.find(part.channel.as_str());
+                channel.is_some_and(|channel| session.subscription(channel).is_some())
+                    || self.outboxes.has_left(slot, &part.channel)
+            };
+            // It may have left the first by now, and is going to read so behind this.
+            if at != origin.by && !heard() {
+                continue;
+            }
+            if part.firm {
+                return None;
+            }
+            giving.push(at);
+        }
+        Some(giving)
     }
 
     /// Drops the oldest publication that waits and may be dropped; false where there is none.
@@ -139,11 +140,10 @@ impl Shard {
         for side in Side::GIVING {
             let Some(lanes) = self.outboxes.waiting(slot) else { return false };
             let (first, count) = (lanes.firm(side), lanes.count(side));
-            let session = &self.sessions[slot as usize];
             let gives = |place: &usize| {
                 lanes.at(side, *place).is_some_and(|frame| {
                     let origin = frame.origin.as_ref().filter(|_| frame.yields());
-                    origin.is_some_and(|origin| giving(session, &self.channels, origin).is_some())
+                    origin.is_some_and(|origin| self.may_drop(slot, origin))
                 })
             };
             let found = (first..count).find(gives);
@@ -169,8 +169,7 @@ impl Shard {
     ) -> SmallVec<[Arc<Waiting>; 1]> {
         let mut markers = SmallVec::new();
         let Some(origin) = &frame.origin else { return markers };
-        let giving = giving(&self.sessions[slot as usize], &self.channels, origin);
-        for at in giving.unwrap_or_default() {
+        for at in self.giving(slot, origin).unwrap_or_default() {
             let name = &origin.parts[at].channel;
             if self.outboxes.waiting(slot).is_some_and(|lanes| is_told(lanes, side, place, name)) {
                 continue;
@@ -206,8 +205,7 @@ impl Shard {
     fn supersede_waiting(&mut self, slot: u32, origin: &Origin) {
         for part in origin.parts.iter().filter(|part| part.key.is_some()) {
             let Some(channel) = self.channels.find(part.channel.as_str()) else { continue };
-            let session = &self.sessions[slot as usize];
-            if session.subscription(channel).is_none() {
+            if self.sessions[slot as usize].subscription(channel).is_none() {
                 continue;
             }
             let side = Side::of(Lane::Of(self.channels.get(channel).policy.delivery.priority));
@@ -217,7 +215,7 @@ impl Shard {
                     let waits = frame.origin.as_ref().filter(|_| frame.yields());
                     waits.is_some_and(|waits| {
                         waits.part(&part.channel).is_some_and(|known| known.key == part.key)
-                            && giving(session, &self.channels, waits).is_some_and(|giving| giving.len() == 1)
+                            && self.giving(slot, waits).is_some_and(|giving| giving.len() == 1)
                     })
                 })
             };
