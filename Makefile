@@ -2,7 +2,7 @@
 
 CARGO ?= cargo
 
-.PHONY: run test lint fmt bench generate ci setup conformance faults fuzz fuzz-fixed deny
+.PHONY: run test lint fmt bench generate ci setup conformance faults fuzz fuzz-fixed deny e2e-api
 
 # Builds the gateway and holds sockets at ws://127.0.0.1:8080/ws, with a few demo events per second and the console
 # at http://127.0.0.1:9090/console/. No Redis, no cluster, no key.
@@ -61,3 +61,11 @@ fuzz-fixed: setup
 # The whole of deny.toml, advisories included. Needs cargo-deny.
 deny:
 	$(CARGO) deny check
+
+# The definition of RealtimeGateway on a real kube-apiserver: its rules and their cost, what kubectl shows. About 10 minutes the first
+# time, when etcd and kube-apiserver are compiled; seconds of server time after.
+e2e-api:
+	e2e/cluster api-up
+	KUBECONFIG=$(CURDIR)/.cache/cluster/api/admin.kubeconfig KUBECTL=$(CURDIR)/.cache/cluster/bin/kubectl \
+	    $(CARGO) test -p rtgw-crds --test api_server -- --ignored; \
+	    status=$$?; e2e/cluster api-down; exit $$status

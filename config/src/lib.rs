@@ -20,7 +20,7 @@ pub mod secrets;
 pub mod shape;
 pub mod suggest;
 pub mod template;
-mod unbuilt;
+pub mod unbuilt;
 pub mod url;
 mod ways_in;
 pub mod yaml;

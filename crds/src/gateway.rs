@@ -9,6 +9,9 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
+use crate::cluster::{ChildMetadata, Disruption, Image, ManagedRedis, Resources, Update};
+use crate::exposure::{Exposure, NetworkPolicy};
+
 /// A gateway that carries an application's events to its WebSocket clients.
 #[derive(Clone, Debug, PartialEq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
@@ -79,43 +82,39 @@ pub struct Spec {
     /// Logs and what watches the gateway.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub observability: Option<Observability>,
-    /// In a cluster: how many pods.
+    /// In a cluster: how many pods; several need a Redis. `/scale` writes it, so leave it out of what is applied from Git where something
+    /// else scales. 0 stops all pods.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(range(min = 0, max = 1000))]
+    #[schemars(range(min = 0, max = 1000), extend("default" = 1))]
     pub replicas: Option<u32>,
-    /// In a cluster: which image.
+    /// In a cluster: which image. Absent: the release of the operator when the object was made, kept until pods are replaced anyway.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub image: Option<Opaque>,
+    pub image: Option<Image>,
     /// In a cluster: when a new operator may change pods.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub update: Option<Opaque>,
-    /// In a cluster: what a failover of Redis holds back.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub on_redis_failover: Option<Opaque>,
-    /// In a cluster: how the number of pods follows the load.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub autoscaling: Option<Opaque>,
+    pub update: Option<Update>,
     /// In a cluster: how a pod that goes lets its clients go.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub drain: Option<Drain>,
-    /// In a cluster: Services, routes, ingresses.
+    /// In a cluster: the Service in front of the pods.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub exposure: Option<Opaque>,
+    pub exposure: Option<Exposure>,
     /// In a cluster: who may reach the pods.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub network_policy: Option<Opaque>,
+    pub network_policy: Option<NetworkPolicy>,
     /// In a cluster: how many pods may be missing, and where they stand.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub disruption: Option<Opaque>,
+    pub disruption: Option<Disruption>,
     /// In a cluster: CPU and memory of a pod.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub resources: Option<Opaque>,
-    /// In a cluster: overrides of the pods.
+    pub resources: Option<Resources>,
+    /// In a cluster: overrides of the pods, merged into their template: metadata, nodeSelector, affinity, tolerations, priorityClassName,
+    /// imagePullSecrets, topologySpreadConstraints, further containers and volumes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pod_template: Option<Opaque>,
     /// In a cluster: labels and annotations of everything that is made.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub child_metadata: Option<Opaque>,
+    pub child_metadata: Option<ChildMetadata>,
 }
 
 /// Where publications travel between pods; exactly one member.
@@ -125,7 +124,7 @@ pub struct Spec {
 pub struct Redis {
     /// In a cluster: a Redis that the operator runs. Outside: the memory of the one process.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub managed: Option<Opaque>,
+    pub managed: Option<ManagedRedis>,
     /// In the memory of the one process: no other pod hears it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub embedded: Option<Embedded>,
@@ -143,21 +142,6 @@ pub struct Observability {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(extend("default" = "Info"))]
     pub log_level: Option<LogLevel>,
-    /// In a cluster: whether a PodMonitor is made.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub pod_monitor: Option<PodMonitor>,
-}
-
-/// Whether a PodMonitor is made.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
-pub enum PodMonitor {
-    /// Where the cluster knows the kind.
-    #[default]
-    Auto,
-    /// Always.
-    Enabled,
-    /// Never.
-    Disabled,
 }
 
 /// An object that only the operator looks into.

@@ -3,10 +3,15 @@
 //!
 //! Everything here is pure: texts in, a checked configuration or every problem out.
 
+pub mod cluster;
+pub mod definition;
+pub mod exposure;
 pub mod gateway;
 pub mod manifest;
+mod objections;
 mod project;
 mod secret;
+pub mod status;
 
 pub use gateway::RealtimeGateway;
 pub use manifest::{Manifests, Sketch, Text};

@@ -9,7 +9,7 @@ use rtgw_config::{
 use serde_json::Value;
 
 use crate::gateway::RealtimeGateway;
-use crate::{API_VERSION, KIND, project, secret};
+use crate::{API_VERSION, KIND, objections, project, secret};
 
 /// Made once: building a schema costs more than checking a manifest against it.
 static OBJECT: LazyLock<Value> = LazyLock::new(schema::of::<RealtimeGateway>);
@@ -276,17 +276,7 @@ fn read<T: serde::de::DeserializeOwned>(value: Value) -> Result<T, Problem> {
 /// What only this kind of object can get wrong, then the configuration it asks for.
 fn prepare(gateway: &RealtimeGateway, problems: &mut Problems) -> raw::Config {
     let config = project::project(gateway);
-    let name = &gateway.metadata.name;
-    let plain = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
-    if !name.bytes().all(plain) || name.starts_with('-') || name.ends_with('-') {
-        let problem = Problem::error("metadata.name", "is not a name");
-        problems.add(problem.hint("lower-case letters, digits and `-`"));
-    }
-    let redis = gateway.spec.redis.as_ref();
-    if redis.is_some_and(|redis| redis.managed.is_some() && redis.embedded.is_some()) {
-        let message = "has several members: only one of managed, embedded and external can be meant";
-        problems.add(Problem::error("spec.redis", message));
-    }
+    objections::raise(gateway, problems);
     let ignored = project::operator_only(&gateway.spec);
     if !ignored.is_empty() {
         problems.also(Problem::warning("spec", format!("ignored outside a cluster: {}", ignored.join(", "))));

@@ -40,20 +40,15 @@ fn redis(redis: &Redis) -> raw::Redis {
 /// Paths that are written and mean nothing outside a cluster.
 pub(crate) fn operator_only(spec: &Spec) -> Vec<&'static str> {
     let managed = spec.redis.as_ref().is_some_and(|redis| redis.managed.is_some());
-    let monitor =
-        spec.observability.as_ref().is_some_and(|observability| observability.pod_monitor.is_some());
     let written = [
         ("replicas", spec.replicas.is_some()),
         ("image", spec.image.is_some()),
         ("update", spec.update.is_some()),
         ("redis.managed (this process's memory instead)", managed),
-        ("onRedisFailover", spec.on_redis_failover.is_some()),
-        ("autoscaling", spec.autoscaling.is_some()),
         ("drain", spec.drain.is_some()),
         ("exposure", spec.exposure.is_some()),
         ("networkPolicy", spec.network_policy.is_some()),
         ("disruption", spec.disruption.is_some()),
-        ("observability.podMonitor", monitor),
         ("resources", spec.resources.is_some()),
         ("podTemplate", spec.pod_template.is_some()),
         ("childMetadata", spec.child_metadata.is_some()),

@@ -8,7 +8,7 @@ use std::fs;
 use std::path::Path;
 
 use rtgw_config::{classes, schema};
-use rtgw_crds::RealtimeGateway;
+use rtgw_crds::{RealtimeGateway, definition};
 use serde_json::Value;
 
 fn compare(path: &str, made: &str) {
@@ -30,6 +30,15 @@ fn the_schema_for_editors_is_current() {
     compare(
         "crds/generated/realtimegateway.schema.json",
         &format!("{}\n", serde_json::to_string_pretty(&made).unwrap()),
+    );
+}
+
+#[test]
+fn the_definition_for_clusters_is_current() {
+    let made = serde_saphyr::to_string(&definition::definition()).unwrap();
+    compare(
+        "crds/generated/realtimegateways.yaml",
+        &format!("# Made from the types by `make generate`; do not edit.\n{made}"),
     );
 }
 

@@ -28,7 +28,7 @@ pub struct Channel {
     pub publish: Option<String>,
     /// Lists that a subscriber may narrow by: name of the list -> the tag that its values are compared with.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(extend("maxProperties" = 64))]
+    #[schemars(extend("maxProperties" = 64, "additionalProperties" = {"type": "string", "minLength": 1, "maxLength": 63}))]
     pub filters: Option<BTreeMap<String, String>>,
     /// What is kept of its publications. Absent: nothing.
     #[serde(default, skip_serializing_if = "Option::is_none")]

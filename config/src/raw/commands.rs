@@ -66,7 +66,7 @@ pub struct ReplyLatest {
     pub event: String,
     /// Tags that the publication must have: name -> CEL.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(extend("maxProperties" = 64))]
+    #[schemars(extend("maxProperties" = 64, "additionalProperties" = {"type": "string", "minLength": 1, "maxLength": 1024}))]
     pub tags: Option<BTreeMap<String, String>>,
     /// What is answered where nothing fits the tags, or one of them fails. Absent: nothing, an error.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -97,7 +97,7 @@ pub struct PublishTo {
     pub data: Option<String>,
     /// Tags that filters compare: name -> CEL. One that fails is absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(extend("maxProperties" = 64))]
+    #[schemars(extend("maxProperties" = 64, "additionalProperties" = {"type": "string", "minLength": 1, "maxLength": 1024}))]
     pub tags: Option<BTreeMap<String, String>>,
 }
 

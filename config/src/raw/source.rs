@@ -118,7 +118,7 @@ pub struct PublishRule {
     pub data: Option<String>,
     /// Tags that filters compare: name -> CEL. One that fails is absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(extend("maxProperties" = 64))]
+    #[schemars(extend("maxProperties" = 64, "additionalProperties" = {"type": "string", "minLength": 1, "maxLength": 1024}))]
     pub tags: Option<BTreeMap<String, String>>,
     /// CEL that gives the time: RFC 3339, or Unix seconds or milliseconds. Absent: now.
     #[serde(default, skip_serializing_if = "Option::is_none")]
