@@ -8,8 +8,9 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 /// Shedding begins this part of the budget below it, so that what comes between two looks still fits.
 const HEADROOM: u64 = 16;
 
-/// What a shard tells the others.
+/// What a shard tells the others, on a cache line of its own: it is told for every frame that a blocked socket keeps waiting.
 #[derive(Debug, Default)]
+#[repr(align(128))]
 struct Notice {
     /// The most that one of its connections held when it last grew: never less than the truth.
     largest: AtomicU64,
@@ -17,12 +18,19 @@ struct Notice {
     asked: AtomicBool,
 }
 
-/// One account for all shards of a pod.
-#[derive(Debug)]
-pub struct Account {
+/// What is held, apart from what is only read.
+#[derive(Debug, Default)]
+#[repr(align(128))]
+struct Sums {
     frames: AtomicU64,
     places: AtomicU64,
     peak: AtomicU64,
+}
+
+/// One account for all shards of a pod.
+#[derive(Debug)]
+pub struct Account {
+    held: Sums,
     budget: AtomicU64,
     shards: Box<[Notice]>,
 }
@@ -31,23 +39,22 @@ impl Account {
     /// An account for so many shards that may hold `budget` bytes together; `None` = any number.
     pub fn new(shards: usize, budget: Option<u64>) -> Self {
         let shards = (0..shards.max(1)).map(|_| Notice::default()).collect();
-        let (frames, places, peak) = Default::default();
-        Self { frames, places, peak, budget: AtomicU64::new(budget.unwrap_or(u64::MAX)), shards }
+        Self { held: Sums::default(), budget: AtomicU64::new(budget.unwrap_or(u64::MAX)), shards }
     }
 
     /// Bytes that are held now.
     pub fn used(&self) -> u64 {
-        self.frame_bytes() + self.places.load(Relaxed)
+        self.frame_bytes() + self.held.places.load(Relaxed)
     }
 
     /// The part of it that is going to be written: frames, each once, and what else waits for single sockets.
     pub fn frame_bytes(&self) -> u64 {
-        self.frames.load(Relaxed)
+        self.held.frames.load(Relaxed)
     }
 
     /// The most that was ever held.
     pub fn peak(&self) -> u64 {
-        self.peak.load(Relaxed)
+        self.held.peak.load(Relaxed)
     }
 
     /// The most that may be held; `None` = any number.
@@ -68,18 +75,22 @@ impl Account {
 
     /// More or fewer bytes of frames.
     pub(crate) fn frames(&self, before: usize, after: usize) {
-        self.change(&self.frames, before, after);
+        self.change(&self.held.frames, before, after);
     }
 
     /// More or fewer bytes of queues.
     pub(crate) fn places(&self, before: usize, after: usize) {
-        self.change(&self.places, before, after);
+        self.change(&self.held.places, before, after);
     }
 
     fn change(&self, of: &AtomicU64, before: usize, after: usize) {
         if after > before {
             of.fetch_add((after - before) as u64, Relaxed);
-            self.peak.fetch_max(self.used(), Relaxed);
+            let used = self.used();
+            // Mostly it is not: then nothing is written.
+            if used > self.peak() {
+                self.held.peak.fetch_max(used, Relaxed);
+            }
         } else if after < before {
             of.fetch_sub((before - after) as u64, Relaxed);
         }
@@ -87,7 +98,9 @@ impl Account {
 
     /// Tells the others what `shard`'s largest connection holds.
     pub(crate) fn tell_largest(&self, shard: u16, bytes: usize) {
-        if let Some(notice) = self.shards.get(usize::from(shard)) {
+        if let Some(notice) = self.shards.get(usize::from(shard))
+            && notice.largest.load(Relaxed) != bytes as u64
+        {
             notice.largest.store(bytes as u64, Relaxed);
         }
     }

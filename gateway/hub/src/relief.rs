@@ -5,6 +5,7 @@ use std::collections::BinaryHeap;
 use rtgw_model::{Close, Now};
 
 use crate::Effect;
+use crate::account::Account;
 use crate::shard::Shard;
 
 /// Between two looks that found nothing to do, what is held grows by this part of the budget.
@@ -27,7 +28,8 @@ impl Shard {
     /// Sheds connections of this shard while the pod is near its budget and none of another shard holds more; and above the budget
     /// in any case.
     pub(crate) fn relieve(&mut self, now: Now) {
-        let account = self.outboxes.account.clone();
+        // Borrowed: a count of who has the account would be written by all shards, for every frame.
+        let account = &self.outboxes.account;
         let index = self.settings.index;
         let Some(budget) = account.budget() else { return };
         let (begin, end) = account.marks();
@@ -35,11 +37,15 @@ impl Shard {
         if used < begin {
             self.look_again_at = 0;
             account.tell_largest(index, self.outboxes.largest);
-            return;
+        } else if used >= self.look_again_at {
+            let account = account.clone();
+            self.shed_down_to(end, &account, budget, now);
         }
-        if used < self.look_again_at {
-            return;
-        }
+    }
+
+    /// Sheds connections until the pod holds less than `end`, or another shard has larger ones.
+    fn shed_down_to(&mut self, end: u64, account: &Account, budget: u64, now: Now) {
+        let index = self.settings.index;
         let mut heaviest: BinaryHeap<(usize, u32)> = self.outboxes.weights().collect();
         let mut next = heaviest.peek().map_or(0, |(weight, _)| *weight);
         while account.used() >= end {
