@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::panic)]
 
 use std::io::Write;
+use std::path::Path;
 use std::process::{Command, Output, Stdio};
 
 fn check(arguments: &[&str], input: &str) -> (Option<i32>, String, String) {
@@ -41,6 +42,19 @@ fn warnings_refuse_nothing() {
     let (code, out, err) = check(&["-f", "-"], &gateway("chat", "  replicas: 3"));
     assert_eq!((code, err.as_str()), (Some(0), "warning: spec: ignored outside a cluster: replicas\n"));
     assert!(out.ends_with(": ok\n"));
+}
+
+#[test]
+fn no_example_has_warnings() {
+    let examples = std::fs::read_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join("../../examples")).unwrap();
+    let manifests: Vec<_> =
+        examples.map(|one| one.unwrap().path().join("gateway.yaml")).filter(|path| path.exists()).collect();
+    assert!(manifests.len() >= 5, "{manifests:?}");
+    for manifest in manifests {
+        let (code, out, err) = check(&["-f", manifest.to_str().unwrap()], "");
+        assert_eq!((code, err.as_str()), (Some(0), ""), "{}", manifest.display());
+        assert!(out.ends_with(": ok\n"), "{out}");
+    }
 }
 
 #[test]

@@ -7,7 +7,7 @@ use std::net::{Ipv4Addr, TcpStream};
 
 use serde_json::{Value, json};
 use support::frontend::Page;
-use support::gateway::{Gateway, rtgw, token};
+use support::gateway::{Gateway, token};
 use support::process::{Process, python};
 use support::redis::Redis;
 use support::socket::Socket;
@@ -72,14 +72,6 @@ fn publish(redis: &Redis, message: &Value) {
 async fn hears(socket: &mut Socket, execution: &str) {
     let message = socket.json().await;
     assert_eq!(message["data"]["execution_id"], execution, "{message}");
-}
-
-#[test]
-fn the_manifest_has_no_warnings() {
-    let output = rtgw().arg("check").arg("-f").arg(root().join(MANIFEST)).output().unwrap();
-    let said = String::from_utf8_lossy(&output.stderr);
-    assert_eq!(output.status.code(), Some(0), "{said}");
-    assert!(!said.to_lowercase().contains("warning"), "{said}");
 }
 
 #[tokio::test]

@@ -9,6 +9,7 @@
 //! - [`Script`]: a Lua script, in a `.lua` file of its own that begins with what it is for. `EVALSHA` is sent; only a Redis that does
 //!   not know the script is sent its text.
 //! - [`Fence`]: a right that a script checks in the same step in which it writes.
+//! - [`Inflow`]: what waits between a connection's reader and whoever works it off, bounded.
 //! - [`Names`]: how keys and channels of ours are called. Whoever needs another kind adds it to [`Kind`].
 //!
 //! [`Address::renew`] changes the credentials under all connections of an address and its clones, without an interruption.
@@ -20,6 +21,7 @@ mod address;
 mod backoff;
 mod dial;
 mod fence;
+mod inflow;
 mod link;
 mod names;
 mod quiet;
@@ -31,6 +33,7 @@ pub use address::{Address, AddressError, choose};
 pub use backoff::Backoff;
 pub use dial::{Connection, dial};
 pub use fence::Fence;
+pub use inflow::{Inflow, Session, Waiting};
 pub use link::{Greeting, Link};
 pub use names::{Kind, Names};
 pub use quiet::Quiet;

@@ -12,14 +12,14 @@ use redis::{PushInfo, PushKind, Value};
 use rtgw_model::GapReason;
 use tokio::time::{Instant, sleep, timeout};
 
-use super::queue::{Item, Message, Queue, Session};
+use super::queue::{Item, Message, Queue};
 use super::status::SourceStatus;
 use super::subscriptions::Subscriptions;
 use super::through::Through;
 use super::{Concerned, Mapping, SourceSink};
 use crate::clock;
 use crate::expressions::{DropReason, Mapped, Origin, SourceMessage};
-use crate::redis_link::{Address, Backoff, Connection, Quiet, Trouble, dial};
+use crate::redis_link::{Address, Backoff, Connection, Quiet, Session, Trouble, dial};
 
 /// Largest message.
 const MESSAGE_BYTES: usize = 1024 * 1024;
@@ -105,7 +105,7 @@ impl RedisPubSub {
         let connection = dial(&self.address, move |push| receive(&name, &to, &status, session, push)).await?;
         let mut commands = connection.commands();
         if let Some(reason) = missed {
-            queue.hold_gap(reason);
+            queue.hold(Item::Gap(reason));
         }
         if !self.subscriptions.channels().is_empty() {
             commands.subscribe(self.subscriptions.channels()).await?;
@@ -215,7 +215,7 @@ fn receive(name: &str, queue: &Queue, status: &SourceStatus, session: Session, p
     status.count_received();
     let reason = if message.payload.len() > MESSAGE_BYTES {
         "too_large"
-    } else if queue.push(session, message).is_err() {
+    } else if !queue.push(session, Item::Message(message)) {
         "overflow"
     } else {
         return;

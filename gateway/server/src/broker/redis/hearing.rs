@@ -11,10 +11,10 @@ use rtgw_model::ChannelName;
 use tokio::sync::oneshot;
 use tokio::time::{Instant, sleep, timeout};
 
-use super::queue::{Item, Queue, Session};
+use super::queue::{Item, Queue};
 use super::scripts::{Scripts, position_ttl};
 use super::{Question, Redis};
-use crate::redis_link::{Backoff, Connection, Kind, Quiet, Trouble, dial};
+use crate::redis_link::{Backoff, Connection, Kind, Quiet, Session, Trouble, dial};
 
 /// Channels of one SUBSCRIBE: Redis does nothing else meanwhile.
 const CHUNK: usize = 512;
