@@ -139,11 +139,13 @@ async fn many_who_ask_at_once_cost_few_reads() {
     publish(&a, "metrics:a", "cpu", 1);
     let url = a.url("/ws");
     let mut sockets = join_all((0..200).map(|_| Socket::open(&url))).await;
-    let before = reads(&redis);
+    let (before, begun) = (reads(&redis), std::time::Instant::now());
     let answers = join_all(sockets.iter_mut().map(|socket| ask(socket, "exact", "a", "cpu"))).await;
     assert!(answers.iter().all(|answer| answer["data"]["n"] == 1), "{answers:?}");
     let reads = reads(&redis) - before;
-    assert!((1..=50).contains(&reads), "{reads} reads for 200 clients");
+    // Ten a second, however long a busy machine takes to ask for all of them.
+    let most = begun.elapsed().as_millis() / 100 + 2;
+    assert!(reads >= 1 && u128::from(reads) <= most, "{reads} reads for 200 clients, not {most} at most");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
