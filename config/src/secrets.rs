@@ -9,9 +9,20 @@ use crate::checked::Secret;
 pub struct Secrets {
     by_name: BTreeMap<String, BTreeMap<String, Secret>>,
     elsewhere: BTreeMap<String, String>,
+    unseen: bool,
 }
 
 impl Secrets {
+    /// Secrets of which nothing is known, not even which there are.
+    pub(crate) fn unseen() -> Self {
+        Self { unseen: true, ..Self::default() }
+    }
+
+    /// Whether nothing is known of them.
+    pub(crate) fn are_unseen(&self) -> bool {
+        self.unseen
+    }
+
     /// Adds a Secret. `false` where there already is one of this name: it is kept as it was.
     pub fn add(&mut self, name: impl Into<String>, values: BTreeMap<String, Secret>) -> bool {
         match self.by_name.entry(name.into()) {

@@ -7,6 +7,7 @@ pub mod cluster;
 pub mod definition;
 pub mod exposure;
 pub mod gateway;
+pub mod in_cluster;
 pub mod manifest;
 mod objections;
 mod project;

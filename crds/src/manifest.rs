@@ -12,7 +12,7 @@ use crate::gateway::RealtimeGateway;
 use crate::{API_VERSION, KIND, objections, project, secret};
 
 /// Made once: building a schema costs more than checking a manifest against it.
-static OBJECT: LazyLock<Value> = LazyLock::new(schema::of::<RealtimeGateway>);
+pub(crate) static OBJECT: LazyLock<Value> = LazyLock::new(schema::of::<RealtimeGateway>);
 static CONFIG: LazyLock<Value> = LazyLock::new(schema::of::<raw::Config>);
 
 /// A text and where it came from.
@@ -268,7 +268,7 @@ impl Manifests {
     }
 }
 
-fn read<T: serde::de::DeserializeOwned>(value: Value) -> Result<T, Problem> {
+pub(crate) fn read<T: serde::de::DeserializeOwned>(value: Value) -> Result<T, Problem> {
     serde_json::from_value(value)
         .map_err(|error| Problem::error("spec", format!("could not be read: {error}")))
 }

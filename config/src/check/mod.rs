@@ -54,6 +54,21 @@ pub fn check(config: &raw::Config, secrets: &Secrets, found: Problems) -> Result
     }
 }
 
+/// Checks what can be told of `config` by someone who may not see the Secrets that it names: every reference is taken to lead somewhere, and
+/// nothing is said of what stands there.
+///
+/// # Errors
+/// Everything that is wrong, warnings included, errors first.
+pub fn check_without_secrets(config: &raw::Config, found: Problems) -> Result<Vec<Problem>, Vec<Problem>> {
+    let secrets = Secrets::unseen();
+    let mut check = Check { secrets: &secrets, problems: found };
+    // Without its Secrets it is not whole, so only the problems are of use.
+    let _ = check.config(config);
+    let fits = check.problems.is_acceptable();
+    let problems = check.problems.into_vec();
+    if fits { Ok(problems) } else { Err(problems) }
+}
+
 /// One run over a configuration.
 struct Check<'a> {
     secrets: &'a Secrets,
@@ -202,6 +217,9 @@ impl Check<'_> {
 
     /// The value behind a reference at `path`.
     fn stored(&mut self, path: &str, reference: &SecretRef) -> Option<Secret> {
+        if self.secrets.are_unseen() {
+            return None;
+        }
         let (name, key) = (&reference.name, &reference.key);
         let Some(values) = self.secrets.get(name) else {
             let known: Vec<&str> = self.secrets.names().collect();

@@ -12,6 +12,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("rtgw-protocol", &["rtgw-model"]),
     ("rtgw-crds", &["rtgw-config"]),
     ("rtgw", &["rtgw-hub", "rtgw-protocol", "rtgw-model", "rtgw-config", "rtgw-crds"]),
+    ("rtgw-operator", &["rtgw-config", "rtgw-crds"]),
     ("tidy", &[]),
 ];
 
