@@ -110,6 +110,10 @@ pub async fn play(scenario: &Scenario) -> Outcome {
     if streams.delivered == 0 {
         failures.push("nothing was delivered".to_owned());
     }
+    let one = rig.judged(ONE).0;
+    if matches!(scenario.says, Expected::Well) && one.announced > 0 {
+        failures.push(format!("{} missing of a source that was read all the time", one.announced));
+    }
     if !failures.is_empty() {
         failures.extend(details(&rig));
     }
