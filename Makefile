@@ -35,7 +35,7 @@ generate:
 	RTGW_GENERATE=1 $(CARGO) test -q -p rtgw --test generated
 
 # What every change has to pass.
-ci: setup lint test
+ci: setup lint test e2e-api
 
 setup:
 	tools/setup.sh

@@ -7,6 +7,8 @@
 
 #[path = "api_server/kubectl.rs"]
 mod kubectl;
+#[path = "api_server/largest.rs"]
+mod largest;
 #[path = "api_server/verdicts.rs"]
 mod verdicts;
 
@@ -208,4 +210,13 @@ fn a_volume_grows_and_does_not_shrink() {
     apply(&space, &sized(json!(3_u64 << 30)));
     let told = refused(&["-n", &space, "apply", "-f", "-"], Some(&sized(json!("2Gi"))));
     assert!(told.contains("cannot shrink: volumes only grow"), "{told}");
+}
+
+#[test]
+#[ignore = "needs a kubeconfig: make e2e-api"]
+fn an_object_with_every_list_at_its_bound_is_accepted() {
+    installed();
+    let space = namespace("large");
+    let large = gateway("large", &largest::spec());
+    kubectl::run(&["-n", &space, "create", "--dry-run=server", "-f", "-"], Some(&large)).unwrap();
 }

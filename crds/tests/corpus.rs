@@ -1,6 +1,7 @@
 //! Manifests that are right and manifests that are wrong, each wrong one with every problem it must be told, word for word.
 //!
-//! `UPDATE=1` writes the expected texts anew; read the difference before committing it.
+//! `UPDATE=1` writes the expected texts anew; read the difference before committing it. The `.api` beside some is what a real API server
+//! says by our rules; the test `api_server` writes it.
 
 #![allow(clippy::unwrap_used, clippy::panic)]
 

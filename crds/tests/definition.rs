@@ -127,6 +127,7 @@ const OPERATOR_ONLY: &[&str] = &[
     "listed-twice",
     "no-secret",
     "only-a-secret",
+    "pattern-twice",
     "same-name-twice",
     "secret-elsewhere",
     "secret-empty",
