@@ -42,6 +42,8 @@ pub struct Checked {
     pub sources: Vec<Source>,
     /// Where the broker lives.
     pub redis: Redis,
+    /// The Redis that is being left.
+    pub previous_redis: Option<PreviousRedis>,
     /// Bounds.
     pub limits: Limits,
     /// How the pod lets its clients go; absent outside a cluster.
@@ -458,6 +460,32 @@ pub struct RedisAddress {
     pub password: Option<Secret>,
     /// PEM of the certificates to trust instead of the system's, from a Secret.
     pub ca: Option<Secret>,
+}
+
+/// The Redis that pods are about to leave for [`Redis::External`]; while there is one, they read both.
+#[derive(Clone, Debug, PartialEq)]
+pub struct PreviousRedis {
+    /// How it is reached.
+    pub address: RedisAddress,
+    /// Which of both is written.
+    pub write_to: WriteTo,
+}
+
+pub use crate::raw::WriteTo;
+
+impl RedisAddress {
+    /// Which Redis it is, however it is written and whoever connects: with TLS or without, host, port, database.
+    pub fn place(&self) -> (bool, String, u16, String) {
+        let (scheme, rest) = self.url.split_once("://").unwrap_or(("", &self.url));
+        let rest = rest.rsplit_once('@').map_or(rest, |(_, rest)| rest);
+        let (host, database) = rest.split_once('/').unwrap_or((rest, ""));
+        let (host, port) = match host.rsplit_once(':') {
+            Some((name, port)) if !port.ends_with(']') => (name, port.parse().unwrap_or(6379)),
+            _ => (host, 6379),
+        };
+        let database = if database.is_empty() { "0" } else { database };
+        (matches!(scheme, "rediss" | "valkeys"), host.to_ascii_lowercase(), port, database.to_owned())
+    }
 }
 
 /// Bounds; `None` = off.

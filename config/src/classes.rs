@@ -120,6 +120,11 @@ const LEAVES: &[(Class, &[&str])] = &[
             "observability.logLevel",
             "redis.external.caRef.key",
             "redis.external.passwordRef.key",
+            "redis.external.url",
+            "redis.previous.external.caRef.key",
+            "redis.previous.external.passwordRef.key",
+            "redis.previous.external.url",
+            "redis.writeTo",
             "sources[].ingest",
             "sources[].name",
             "sources[].publish[].channelsFrom",
@@ -171,7 +176,6 @@ const LEAVES: &[(Class, &[&str])] = &[
             "redis.embedded",
             "redis.external.caRef.name",
             "redis.external.passwordRef.name",
-            "redis.external.url",
             "redis.managed.image",
             "redis.managed.memory",
             "redis.managed.persistence.size",
@@ -180,6 +184,8 @@ const LEAVES: &[(Class, &[&str])] = &[
             "resources.limits.memory",
             "resources.requests.cpu",
             "resources.requests.memory",
+            "redis.previous.external.caRef.name",
+            "redis.previous.external.passwordRef.name",
             "sources[].redisPubSub.redis.caRef.name",
             "sources[].redisPubSub.redis.passwordRef.name",
             "sources[].redisStream.redis.caRef.name",
@@ -252,7 +258,6 @@ pub fn leaves() -> impl Iterator<Item = (&'static str, Class)> {
 
 /// Why a process that runs `before` cannot take `after` without a restart; empty where it can.
 pub fn held(before: &crate::Checked, after: &crate::Checked) -> Vec<crate::Problem> {
-    use crate::checked::{Redis, RedisAddress};
     let mut held = Vec::new();
     let mut hold = |path: &str, hint: &str| {
         held.push(crate::Problem::error(path, "cannot change while the gateway runs").hint(hint));
@@ -260,24 +265,39 @@ pub fn held(before: &crate::Checked, after: &crate::Checked) -> Vec<crate::Probl
     if (&before.name, &before.namespace) != (&after.name, &after.namespace) {
         hold("metadata.name", "another gateway needs a restart");
     }
-    // Credentials may change under live connections; another Redis is another broker.
-    let place = |redis: &Redis| match redis {
-        Redis::Embedded => None,
-        Redis::External(RedisAddress { url, .. }) => {
-            let (scheme, rest) = url.split_once("://").unwrap_or(("", url));
-            let host = rest.rsplit_once('@').map_or(rest, |(_, host)| host);
-            Some((scheme.to_owned(), host.to_owned()))
-        }
-    };
-    if place(&before.redis) != place(&after.redis) {
-        hold(
-            "spec.redis",
-            "another Redis needs a restart of all pods at once: two that publish in different ones do not hear each other; its user, \
-             password and certificates may change",
-        );
+    if let Some(hint) = strands(before, after) {
+        hold("spec.redis", hint);
     }
     held
 }
+
+/// The rule of every change of Redis: pods of both configurations run side by side, so each has to read what the other writes. Credentials
+/// may change under live connections.
+fn strands(before: &crate::Checked, after: &crate::Checked) -> Option<&'static str> {
+    use crate::checked::{Redis, WriteTo};
+    let places = |config: &crate::Checked| {
+        let Redis::External(current) = &config.redis else { return (Vec::new(), None) };
+        let current = current.place();
+        let Some(previous) = &config.previous_redis else { return (vec![current.clone()], Some(current)) };
+        let place = previous.address.place();
+        let written = if previous.write_to == WriteTo::Previous { &place } else { &current }.clone();
+        (vec![current, place], Some(written))
+    };
+    let ((reads, writes), (will_read, will_write)) = (places(before), places(after));
+    match (&writes, &will_write) {
+        (None, None) => None,
+        (Some(writes), Some(will_write)) => {
+            (!will_read.contains(writes) || !reads.contains(will_write)).then_some(IN_STAGES)
+        }
+        _ => Some(
+            "between `embedded` and a Redis lies a restart: nobody could hear what is in the memory of a process",
+        ),
+    }
+}
+
+const IN_STAGES: &str = "pods that publish in different Redis would not hear each other, so another host, port, database, or TLS or none \
+    takes three stages, each once all pods run the one before: 1. `external` is the new one, `previous` the old one, `writeTo: Previous`; \
+    2. `writeTo: Current`; 3. `previous` and `writeTo` are taken out";
 
 #[cfg(test)]
 mod tests {
@@ -320,7 +340,7 @@ mod tests {
         let all: Vec<&str> = leaves().map(|(path, _)| path).collect();
         let once: BTreeSet<&str> = all.iter().copied().collect();
         assert_eq!(all.len(), once.len());
-        assert_eq!(class("redis.external.url"), Some(Restart), "what is held needs a restart");
+        assert_eq!(class("redis.embedded"), Some(Restart), "what is held needs a restart");
         assert_eq!((class("channels[].subscribe"), class("channels[].colour")), (Some(Hot), None));
     }
 }

@@ -27,9 +27,6 @@ const FIELDS: &[(&str, Kind)] = &[
     ("update.windows", "array"),
 ];
 
-/// Fields that only the operator writes, into the gateway's configuration.
-const INTERNAL: &[&str] = &["redis.previous", "redis.writeTo"];
-
 /// Values by path of their field; a value may go on with `:NAME`.
 const VALUES: &[(&str, &[&str])] =
     &[("endpoints[].protocol", &["SocketIO", "SSE"]), ("update.operatorChange", &["Window"])];
@@ -46,7 +43,7 @@ pub fn values() -> impl Iterator<Item = (&'static str, &'static [&'static str])>
 
 /// Whether the field at `path` is designed but not built.
 pub(crate) fn is_field(path: &str) -> bool {
-    INTERNAL.contains(&path) || FIELDS.iter().any(|(field, _)| *field == path)
+    FIELDS.iter().any(|(field, _)| *field == path)
 }
 
 /// Whether `value` at `path` is designed but not built.

@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 
 use rtgw_config::raw::{
-    Auth, Channel, Command, Drain, Embedded, Endpoint, ExternalRedis, Limits, LogLevel, Source,
+    Auth, Channel, Command, Drain, Embedded, Endpoint, ExternalRedis, Limits, LogLevel, PreviousRedis,
+    Source, WriteTo,
 };
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -131,6 +132,12 @@ pub struct Redis {
     /// A Redis of your own.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub external: Option<ExternalRedis>,
+    /// The Redis that is being left: for as long as it is there, pods read both. Only with `external`, and with `writeTo`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub previous: Option<PreviousRedis>,
+    /// Which of both is written.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub write_to: Option<WriteTo>,
 }
 
 /// Logs and what watches the gateway.

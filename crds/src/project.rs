@@ -34,7 +34,12 @@ pub(crate) fn project(gateway: &RealtimeGateway) -> raw::Config {
 
 fn redis(redis: &Redis) -> raw::Redis {
     let managed = redis.managed.as_ref().map(|_| raw::Embedded {});
-    raw::Redis { embedded: redis.embedded.or(managed), external: redis.external.clone() }
+    raw::Redis {
+        embedded: redis.embedded.or(managed),
+        external: redis.external.clone(),
+        previous: redis.previous.clone(),
+        write_to: redis.write_to,
+    }
 }
 
 /// Paths that are written and mean nothing outside a cluster.

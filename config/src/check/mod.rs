@@ -90,6 +90,7 @@ impl Check<'_> {
         let gateway = format!("{}/{}", config.namespace, config.name);
         let sources = self.sources(spec.sources.as_deref().unwrap_or_default(), &channels, &gateway);
         let redis = self.redis(spec.redis.as_ref());
+        let previous_redis = self.previous_redis(spec.redis.as_ref(), redis.as_ref());
         let limits = self.limits(spec.limits.as_ref(), spec.auth.as_ref());
         let operator = config.operator.as_ref().map(|operator| self.operator(operator));
         let drain = spec.drain.as_ref().map(|drain| self.drain(drain));
@@ -106,6 +107,7 @@ impl Check<'_> {
             commands,
             sources,
             redis: redis?,
+            previous_redis: previous_redis?,
             limits,
             drain,
             log_level: match level.unwrap_or_default() {

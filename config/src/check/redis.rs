@@ -1,7 +1,7 @@
 //! Addresses of Redis.
 
 use super::{Check, syntax};
-use crate::checked::{Redis, RedisAddress};
+use crate::checked::{PreviousRedis, Redis, RedisAddress};
 use crate::problem::Problem;
 use crate::raw;
 
@@ -26,6 +26,53 @@ impl Check<'_> {
                 );
                 None
             }
+        }
+    }
+
+    /// Outer `None`: there is one and it is wrong.
+    #[expect(clippy::option_option, reason = "absent and wrong are different things here")]
+    pub(super) fn previous_redis(
+        &mut self,
+        redis: Option<&raw::Redis>,
+        current: Option<&Redis>,
+    ) -> Option<Option<PreviousRedis>> {
+        let Some(redis) = redis else { return Some(None) };
+        let (previous, write_to) = match (&redis.previous, redis.write_to) {
+            (None, None) => return Some(None),
+            (None, Some(_)) => {
+                let problem = Problem::error(
+                    "spec.redis.writeTo",
+                    "says which of two Redis is written, and there is one",
+                );
+                self.problems
+                    .add(problem.hint("name the one that is being left as `previous`, or take this out"));
+                return None;
+            }
+            (Some(_), None) => {
+                let problem = Problem::error(
+                    "spec.redis.previous",
+                    "needs `writeTo`, which says which of both is written",
+                );
+                self.problems.add(problem.hint("writeTo: Previous at first; Current once all pods run that"));
+                return None;
+            }
+            (Some(previous), Some(write_to)) => (previous, write_to),
+        };
+        let address = self.redis_address("spec.redis.previous.external", &previous.external);
+        let address = address?;
+        match current? {
+            Redis::Embedded => {
+                let problem = Problem::error("spec.redis.previous", "can only be left for `external`");
+                self.problems
+                    .add(problem.hint("the memory of a process has nothing that another could read"));
+                None
+            }
+            Redis::External(current) if current.place() == address.place() => {
+                let problem = Problem::error("spec.redis.previous", "is the same Redis as `external`");
+                self.problems.add(problem.hint("its user, password and certificates change without stages"));
+                None
+            }
+            Redis::External(_) => Some(Some(PreviousRedis { address, write_to })),
         }
     }
 

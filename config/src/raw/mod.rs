@@ -40,7 +40,7 @@ pub use limits::{
 };
 pub use operator::{Operator, OperatorKey};
 pub use presence::Presence;
-pub use redis::{Embedded, ExternalRedis, Redis};
+pub use redis::{Embedded, ExternalRedis, PreviousRedis, Redis, WriteTo};
 pub use source::{Ingest, PublishRule, RedisPubSub, RedisStream, Source, StreamStart};
 pub use token_place::TokenPlace;
 pub use units::{DurationText, Quantity, SecretRef};

@@ -16,6 +16,31 @@ pub struct Redis {
     /// A Redis of your own.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub external: Option<ExternalRedis>,
+    /// The Redis that is being left: for as long as it is there, pods read both. Only with `external`, and with `writeTo`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub previous: Option<PreviousRedis>,
+    /// Which of both is written.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub write_to: Option<WriteTo>,
+}
+
+/// The Redis that is being left.
+#[derive(Clone, Debug, PartialEq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[schemars(inline)]
+pub struct PreviousRedis {
+    /// A Redis of your own.
+    pub external: ExternalRedis,
+}
+
+/// Which of two Redis is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[schemars(inline)]
+pub enum WriteTo {
+    /// `previous`, which pods of before this change read, too.
+    Previous,
+    /// `external`. The first pod that is told so closes `previous` for all of them.
+    Current,
 }
 
 /// Memory of the one process.

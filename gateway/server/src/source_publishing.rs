@@ -45,7 +45,9 @@ impl BrokerFeed for SourcePublisher {
             let published = self.publisher.publish_fenced(Origin::Source(source), checked, fence).await;
             published.map(drop).map_err(|error| match error {
                 PublishError::Fenced => NotFed::Fenced,
-                PublishError::Unavailable(_) => NotFed::Unavailable(error.to_string()),
+                PublishError::Unavailable(_) | PublishError::Left(_) => {
+                    NotFed::Unavailable(error.to_string())
+                }
             })
         })
     }

@@ -56,6 +56,9 @@ pub enum HistoryError {
     /// The broker cannot be reached.
     #[error("the broker is not available: {0}")]
     Unavailable(String),
+    /// The gateway's pods have left the broker for another.
+    #[error("the other pods have left this Redis for {0}")]
+    Left(String),
 }
 
 /// Boxed future of what a broker kept.

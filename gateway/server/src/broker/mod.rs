@@ -10,8 +10,10 @@ mod kept;
 mod memory;
 mod presence;
 mod presence_redis;
+mod presence_switching;
 mod present;
 mod redis;
+mod switching;
 mod window;
 
 use std::pin::Pin;
@@ -23,11 +25,12 @@ pub use memory::Memory;
 pub use presence::{
     CHANGES, Change, LEASE, Lease, Presence, PresenceError, PresenceFuture, PresenceSink, RENEWAL, Said, What,
 };
-pub use presence_redis::RedisPresence;
+pub use presence_switching::SwitchingPresence;
 pub use present::MemoryPresence;
-pub use redis::{Counts, Redis};
+pub use redis::Counts;
 use rtgw_hub::GapScope;
 use rtgw_model::{ChannelName, GapReason, Position, Positions, Publication, PublicationId};
+pub use switching::{Stage, Stages, Stranded, Switching};
 
 use crate::redis_link::Fence;
 
@@ -62,6 +65,11 @@ pub enum PublishError {
     /// The right to publish was lost; nothing was stored.
     #[error("the right to publish this was lost")]
     Fenced,
+    /// The gateway's pods have left the broker for another; nothing was stored.
+    #[error(
+        "the other pods have left this Redis for {0}: name it as `redis.external`, or this one as `redis.previous` of it"
+    )]
+    Left(String),
 }
 
 /// Boxed future of a broker's answers, one for each publication in its order.

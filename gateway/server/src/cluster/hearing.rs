@@ -12,7 +12,7 @@ use super::message::Message;
 use super::order::{self, Answer, Order};
 use super::seal::{Ignored, MOST_BYTES};
 use super::speaking::ALL;
-use super::{Ears, ORDERS, Others};
+use super::{Ears, ORDERS, Others, Way};
 use crate::control::Control;
 use crate::limits::Subject;
 use crate::redis_link::{Backoff, Connection, Kind, Quiet, Trouble, dial};
@@ -25,7 +25,7 @@ const HEALTH_INTERVAL: Duration = Duration::from_secs(1);
 const ORDER: Duration = Duration::from_secs(10);
 
 /// An order of another pod.
-struct Ordered {
+pub(super) struct Ordered {
     from: String,
     id: u64,
     order: Order,
@@ -46,27 +46,21 @@ impl Others {
                 self.say(&from, Message::Answer { id, answer });
             }
         };
-        tokio::join!(
-            self.hear(&send),
-            obey,
-            self.speak(&mut ears.said),
-            self.announce(),
-            self.compare_lists(&control)
-        );
+        tokio::join!(self.keep_ways(&send, &control), obey, self.speak(&mut ears.said));
     }
 
-    async fn hear(&self, orders: &mpsc::Sender<Ordered>) {
+    pub(super) async fn hear(&self, way: &Way, orders: &mpsc::Sender<Ordered>) {
         let (mut backoff, mut log) = (Backoff::default(), Quiet::default());
         let mut first = true;
         loop {
             let (send, mut heard) = mpsc::channel(HEARD);
-            let trouble = match self.open(send).await {
+            let trouble = match self.open(way, send).await {
                 Err(trouble) => trouble,
                 Ok(connection) => {
                     log.end();
                     backoff.reset();
                     // What was said meanwhile is looked up where it is kept.
-                    self.compare.notify_one();
+                    self.compare.send_replace(());
                     if !first && let Some(census) = self.census.get() {
                         census.doubt();
                     }
@@ -75,7 +69,7 @@ impl Others {
                 }
             };
             if log.speaks(trouble.reason()) {
-                let redis = &self.address;
+                let redis = &way.address;
                 tracing::warn!(%redis, error = %trouble, reason = trouble.reason(),
                     "other pods are not heard: {}", trouble.advice());
             }
@@ -83,8 +77,12 @@ impl Others {
         }
     }
 
-    async fn open(&self, heard: mpsc::Sender<Result<Vec<u8>, Ignored>>) -> Result<Connection, Trouble> {
-        let connection = dial(&self.address, move |push| {
+    async fn open(
+        &self,
+        way: &Way,
+        heard: mpsc::Sender<Result<Vec<u8>, Ignored>>,
+    ) -> Result<Connection, Trouble> {
+        let connection = dial(&way.address, move |push| {
             if let Some(message) = payload(push) {
                 // Who asked is told by the silence; what has to be known by all is kept in Redis, too.
                 let _lost = heard.try_send(message);
@@ -109,7 +107,11 @@ impl Others {
                 () = connection.closed() => return Trouble::Closed,
                 Some(message) = heard.recv() => {
                     let judged = message.and_then(|sealed| self.take(&sealed, orders));
-                    if let Err(why) = judged {
+                    // What is said in two Redis is heard twice.
+                    let twice = matches!(judged, Err(Ignored::Replayed)) && self.ways.borrow().len() > 1;
+                    if let Err(why) = judged
+                        && !twice
+                    {
                         self.counts.ignored[why as usize].fetch_add(1, Ordering::Relaxed);
                     }
                 }

@@ -12,8 +12,9 @@ mod order;
 mod revoked;
 mod seal;
 mod speaking;
+mod ways;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -28,12 +29,13 @@ use rtgw_config::Checked;
 use rtgw_model::Timestamp;
 pub use seal::Ignored;
 use seal::{Keys, Window};
-use tokio::sync::{Notify, mpsc};
+use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, timeout, timeout_at};
+pub use ways::Way;
 
 use crate::control::Control;
 use crate::limits::{Census, GivingWay};
-use crate::redis_link::{Address, Kind, Link, Names, Trouble};
+use crate::redis_link::{Kind, Names, Trouble};
 use crate::refusal::Refusal;
 use crate::revocations::{Revocations, Revoked};
 
@@ -64,8 +66,8 @@ pub struct Pods {
 /// The way to the other pods.
 pub struct Others {
     pod: String,
-    link: Link,
-    address: Address,
+    /// Never none; the first one's time counts.
+    ways: watch::Sender<Vec<Way>>,
     keys: ArcSwapOption<Keys>,
     /// Names in Redis: the channel of all pods, the beginning of that of each, who is there, and what is revoked.
     names: Names,
@@ -77,7 +79,9 @@ pub struct Others {
     census: std::sync::OnceLock<Census>,
     revocations: Arc<Revocations>,
     /// The list of revocations has to be compared with Redis's.
-    compare: Notify,
+    compare: watch::Sender<()>,
+    /// Where the list has been read.
+    read: Mutex<HashSet<String>>,
     counts: Counts,
 }
 
@@ -147,8 +151,7 @@ impl Others {
     pub fn new(
         config: &Checked,
         pod: &str,
-        link: Link,
-        address: Address,
+        ways: Vec<Way>,
         revocations: Arc<Revocations>,
     ) -> (Arc<Self>, Ears) {
         let (out, said) = mpsc::channel(WAITING);
@@ -161,8 +164,7 @@ impl Others {
         }
         let others = Self {
             pod: pod.to_owned(),
-            link,
-            address,
+            ways: watch::Sender::new(ways),
             keys: ArcSwapOption::new(keys),
             names: Names::new(&config.namespace, &config.name),
             clock: Clock::default(),
@@ -172,7 +174,8 @@ impl Others {
             window: Mutex::new(Window::new()),
             census: std::sync::OnceLock::new(),
             revocations,
-            compare: Notify::new(),
+            compare: watch::Sender::new(()),
+            read: Mutex::default(),
             counts: Counts::default(),
         };
         (Arc::new(others), Ears { said })

@@ -7,7 +7,7 @@ use redis::Value;
 use rtgw_model::Timestamp;
 use tokio::time::{sleep, timeout};
 
-use super::Others;
+use super::{Others, Way};
 use crate::clock;
 use crate::control::Control;
 use crate::redis_link::{Backoff, Call, Kind, Script, Trouble};
@@ -24,27 +24,40 @@ const LIST: &str = "list";
 impl Others {
     /// Keeps an entry in Redis; false where that cannot be done now, and is done when Redis is back.
     pub(super) async fn keep_revoked(&self, revoked: &Revoked, until: Timestamp) -> bool {
-        let kept = self.write(&[(revoked.clone(), until)]).await;
-        kept.inspect_err(|trouble| {
-            tracing::warn!(error = %trouble, "a revocation is kept by this pod only until Redis is back");
-            self.compare.notify_one();
-        })
-        .is_ok()
+        let mut kept = true;
+        for way in self.ways() {
+            if let Err(trouble) = self.write(&way, &[(revoked.clone(), until)]).await {
+                kept = false;
+                let redis = &way.address;
+                tracing::warn!(%redis, error = %trouble, "a revocation is not kept in this Redis until it is back");
+                self.compare.send_replace(());
+            }
+        }
+        kept
+    }
+
+    /// The list counts as read once it was read wherever it is kept.
+    pub(super) fn learnt(&self) {
+        let read = self.read.lock();
+        if self.ways().iter().all(|way| read.contains(&way.address.to_string())) {
+            self.revocations.learn();
+        }
     }
 
     /// Has both lists be the same whenever something may have been missed, until dropped.
-    pub(super) async fn compare_lists(&self, control: &Control) {
+    pub(super) async fn compare_lists(&self, way: &Way, control: &Control) {
+        let mut doubts = self.compare.subscribe();
         let mut backoff = Backoff::default();
         let mut differ = true;
         loop {
-            while self.link.ready(COMPARE_EVERY).await.is_err() {}
+            while way.link.ready(COMPARE_EVERY).await.is_err() {}
             if !differ {
                 let lengths = redis::cmd("ZCARD").arg(self.names.of(Kind::Revoked, LIST)).to_owned();
-                let theirs = self.link.query::<usize>(&lengths).await;
+                let theirs = way.link.query::<usize>(&lengths).await;
                 differ = theirs.is_ok_and(|theirs| theirs != self.revocations.in_force(clock::wall()).len());
             }
             if differ {
-                match self.same_lists(control).await {
+                match self.same_lists(way, control).await {
                     Ok(()) => backoff.reset(),
                     Err(trouble) => {
                         tracing::debug!(error = %trouble, "the list of revocations could not be read");
@@ -53,14 +66,14 @@ impl Others {
                     }
                 }
             }
-            differ = timeout(COMPARE_EVERY, self.compare.notified()).await.is_ok();
+            differ = timeout(COMPARE_EVERY, doubts.changed()).await.is_ok();
         }
     }
 
     /// Reads what Redis has, closes whom that concerns, and writes what Redis has not.
-    async fn same_lists(&self, control: &Control) -> Result<(), Trouble> {
+    async fn same_lists(&self, way: &Way, control: &Control) -> Result<(), Trouble> {
         let now = clock::wall();
-        let theirs = self.read().await?;
+        let theirs = self.read(way).await?;
         let mut news = false;
         for (revoked, until) in &theirs {
             if *until > now && !self.revocations.has(revoked, *until) {
@@ -71,7 +84,8 @@ impl Others {
                 }
             }
         }
-        self.revocations.learn();
+        self.read.lock().insert(way.address.to_string());
+        self.learnt();
         if news {
             control.close_revoked().await;
         }
@@ -87,18 +101,18 @@ impl Others {
             tracing::info!(entries = missing.len(), "revocations are written back to Redis");
         }
         for chunk in missing.chunks(CHUNK) {
-            self.write(chunk).await?;
+            self.write(way, chunk).await?;
         }
         Ok(())
     }
 
-    async fn read(&self) -> Result<Vec<(Revoked, Timestamp)>, Trouble> {
+    async fn read(&self, way: &Way) -> Result<Vec<(Revoked, Timestamp)>, Trouble> {
         let name = self.names.of(Kind::Revoked, LIST);
         let (mut cursor, mut found) = ("0".to_owned(), Vec::new());
         loop {
             let mut scan = redis::cmd("ZSCAN");
             scan.arg(&name).arg(&cursor).arg("COUNT").arg(CHUNK);
-            let (next, items): (String, Vec<(String, f64)>) = self.link.query(&scan).await?;
+            let (next, items): (String, Vec<(String, f64)>) = way.link.query(&scan).await?;
             for (text, until) in items {
                 match serde_json::from_str::<Revoked>(&text) {
                     #[allow(clippy::cast_possible_truncation, reason = "milliseconds")]
@@ -115,7 +129,7 @@ impl Others {
         }
     }
 
-    async fn write(&self, entries: &[(Revoked, Timestamp)]) -> Result<(), Trouble> {
+    async fn write(&self, way: &Way, entries: &[(Revoked, Timestamp)]) -> Result<(), Trouble> {
         let mut call = Call::default();
         call.key(self.names.of(Kind::Revoked, LIST));
         call.arg(crate::revocations::ENTRIES);
@@ -123,6 +137,6 @@ impl Others {
             // Never fails: there is nothing in it that JSON has not.
             call.arg(until.0).arg(serde_json::to_string(revoked).unwrap_or_default());
         }
-        self.link.invoke::<Value>(&REVOKE, &call).await.map(drop)
+        way.link.invoke::<Value>(&REVOKE, &call).await.map(drop)
     }
 }

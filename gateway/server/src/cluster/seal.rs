@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use ring::{hkdf, hmac};
 use rtgw_config::Checked;
-use rtgw_config::checked::{IssuerKeys, Redis, Secret};
+use rtgw_config::checked::{IssuerKeys, PreviousRedis, Redis, RedisAddress, Secret, WriteTo};
 use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
 
@@ -90,7 +90,8 @@ pub(super) struct Body {
 /// The keys that a pod believes.
 pub(super) struct Keys {
     current: hmac::Key,
-    before: Option<(hmac::Key, Instant)>,
+    /// Believed, too, some of them until then.
+    others: Vec<(hmac::Key, Option<Instant>)>,
 }
 
 impl Keys {
@@ -103,15 +104,32 @@ impl Keys {
         });
         let api = auth.api_keys.iter().map(|key| &key.key);
         let asked = auth.webhook.iter().filter_map(|webhook| webhook.secret.as_ref());
-        let mut secrets: Vec<&Secret> = signing.chain(api).chain(asked).collect();
+        let secrets: Vec<&Secret> = signing.chain(api).chain(asked).collect();
+        let gateway = format!("{}/{}", config.namespace, config.name);
+        let derived = |secrets: &[&Secret]| {
+            Self::derived(&gateway, secrets.iter().map(|secret| secret.0.as_slice()).collect())
+        };
         if secrets.is_empty()
-            && let Redis::External(address) = &config.redis
+            && let Redis::External(current) = &config.redis
         {
-            // Better than nothing: who reaches this Redis under another name cannot give orders.
-            secrets.extend(&address.password);
+            // Better than nothing: who reaches this Redis under another name cannot give orders. Of two, pods of the stage before know
+            // the one that is written by that.
+            let of = |address: &RedisAddress| derived(&address.password.iter().collect::<Vec<_>>());
+            return match &config.previous_redis {
+                None => of(current),
+                Some(PreviousRedis { address, write_to: WriteTo::Previous }) => {
+                    Some(of(address)?.beside(of(current)))
+                }
+                Some(PreviousRedis { address, .. }) => Some(of(current)?.beside(of(address))),
+            };
         }
-        let secrets: Vec<&[u8]> = secrets.iter().map(|secret| secret.0.as_slice()).collect();
-        Self::derived(&format!("{}/{}", config.namespace, config.name), secrets)
+        derived(&secrets)
+    }
+
+    /// The same, which believes the key of `other`, too.
+    fn beside(mut self, other: Option<Self>) -> Self {
+        self.others.extend(other.map(|other| (other.current, None)));
+        self
     }
 
     pub(super) fn derived(gateway: &str, mut secrets: Vec<&[u8]>) -> Option<Self> {
@@ -128,12 +146,13 @@ impl Keys {
         let salt = hkdf::Salt::new(hkdf::HKDF_SHA256, gateway.as_bytes());
         let derived = salt.extract(&material);
         let key = derived.expand(&[b"rtgw control messages 1"], hmac::HMAC_SHA256).ok()?;
-        Some(Self { current: key.into(), before: None })
+        Some(Self { current: key.into(), others: Vec::new() })
     }
 
     /// The same as the keys of after a reload: those of before are believed for a while.
-    pub(super) fn after(self, before: &Self) -> Self {
-        Self { before: Some((before.current.clone(), Instant::now() + OVERLAP)), ..self }
+    pub(super) fn after(mut self, before: &Self) -> Self {
+        self.others.push((before.current.clone(), Some(Instant::now() + OVERLAP)));
+        self
     }
 
     pub(super) fn seal(&self, body: &Body) -> Vec<u8> {
@@ -159,9 +178,10 @@ impl Keys {
             return Err(Ignored::Version);
         }
         let (tag, body) = rest.split_at_checked(TAG).ok_or(Ignored::Malformed)?;
-        let before = self.before.as_ref().filter(|(_, until)| Instant::now() < *until).map(|(key, _)| key);
+        let now = Instant::now();
+        let believed = |until: &Option<Instant>| until.is_none_or(|until| now < until);
         let fits = |key| verify(key, body, tag);
-        if !fits(&self.current) && !before.is_some_and(fits) {
+        if !fits(&self.current) && !self.others.iter().any(|(key, until)| believed(until) && fits(key)) {
             return Err(Ignored::Forged);
         }
         serde_json::from_slice(body).map_err(|_| Ignored::Malformed)

@@ -10,7 +10,7 @@ use tokio::time::sleep;
 use super::message::Message;
 use super::order::Answer;
 use super::seal::{Body, MOST_BYTES};
-use super::{Others, Said};
+use super::{Others, Said, Way};
 use crate::redis_link::{Call, Kind, Script, Trouble};
 
 /// Says who is there, and learns the time.
@@ -40,9 +40,16 @@ impl Others {
         let sealed = self.sealed(message).ok_or(Trouble::Down)?;
         let mut call = Call::default();
         call.key(self.names.of(Kind::Pods, ALL)).arg(self.names.of(Kind::Control, ALL)).arg(sealed);
-        let mut pods: HashSet<String> = self.link.invoke(&TELL, &call).await?;
-        pods.remove(&self.pod);
-        Ok(pods)
+        let (mut all, mut trouble) = (None::<HashSet<String>>, Trouble::Down);
+        for way in self.ways() {
+            match way.link.invoke::<HashSet<String>>(&TELL, &call).await {
+                Ok(pods) => all.get_or_insert_default().extend(pods),
+                Err(error) => trouble = error,
+            }
+        }
+        let mut all = all.ok_or(trouble)?;
+        all.remove(&self.pod);
+        Ok(all)
     }
 
     /// Sends what waits, until dropped.
@@ -63,19 +70,28 @@ impl Others {
                     sealed += 1;
                 }
             }
-            let sent = if sealed == 0 || self.link.pipeline(&pipeline).await.is_err() { 0 } else { sealed };
+            let mut sent = 0;
+            for way in self.ways() {
+                if sealed > 0 && way.link.pipeline(&pipeline).await.is_ok() {
+                    sent = sealed;
+                }
+            }
             self.counts.unsent.fetch_add(all - sent, Ordering::Relaxed);
         }
     }
 
     /// Says again and again that this pod is there, until dropped.
-    pub(super) async fn announce(&self) {
+    pub(super) async fn announce(&self, way: &Way) {
         let mut call = Call::default();
         call.key(self.names.of(Kind::Pods, ALL)).arg(&self.pod);
         loop {
-            let pause = match self.link.invoke::<u64>(&ANNOUNCE, &call).await {
+            let pause = match way.link.invoke::<u64>(&ANNOUNCE, &call).await {
                 Ok(millis) => {
-                    self.clock.set(millis);
+                    let counts =
+                        self.ways.borrow().first().is_some_and(|first| first.address.is_at(&way.address));
+                    if counts || self.clock.now().is_none() {
+                        self.clock.set(millis);
+                    }
                     ANNOUNCE_EVERY
                 }
                 Err(_) => AGAIN,
@@ -89,6 +105,8 @@ impl Others {
         let mut remove = redis::cmd("ZREM");
         remove.arg(self.names.of(Kind::Pods, ALL)).arg(&self.pod);
         // Otherwise it is forgotten a few seconds later.
-        let _removed = self.link.query::<u64>(&remove).await;
+        for way in self.ways() {
+            let _removed = way.link.query::<u64>(&remove).await;
+        }
     }
 }

@@ -203,6 +203,19 @@ pub(super) const CATALOG: &[Metric] = &[
         out.add(["0"], u64::from(scrape.broker_up));
     }),
     gauge(
+        "rtgw_redis_written",
+        &["redis"],
+        "1 for the Redis that this pod writes, 0 for the other one while the gateway goes from `previous` to `external`",
+        |scrape, out| {
+            if let Some(stage) = &scrape.stage {
+                out.add(["external"], u64::from(!stage.to_come));
+                if stage.other.is_some() {
+                    out.add(["previous"], u64::from(stage.to_come));
+                }
+            }
+        },
+    ),
+    gauge(
         "rtgw_broker_probe_seconds",
         &["shard"],
         "How long the last probe took that came back",

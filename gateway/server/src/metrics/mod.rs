@@ -46,7 +46,7 @@ pub struct MetricsParts {
     /// What outboxes hold.
     pub memory: Arc<Account>,
     /// The broker, where it is one in Redis.
-    pub broker: Option<Arc<broker::Redis>>,
+    pub broker: Option<Arc<broker::Switching>>,
     /// The encoder.
     pub wires: Arc<Wires>,
     /// How the sources are doing.
@@ -98,6 +98,7 @@ impl Metrics {
             capacity: self.parts.connections.capacity(),
             broker: self.parts.broker.clone(),
             broker_up: self.parts.readiness.delivering(),
+            stage: self.parts.broker.as_ref().map(|broker| broker.stage().borrow().clone()),
             draining: self.parts.readiness.draining(),
             probe: self.parts.readiness.probe(),
             process: process::read(),

@@ -90,7 +90,7 @@ impl Pages {
         let kept = tokio::time::timeout(TIMEOUT, self.broker.history(channel, page)).await;
         let kept = kept.map_err(|_| PageError::Timeout)?.map_err(|error| match error {
             HistoryError::NotKept => PageError::NotKept,
-            HistoryError::Unavailable(_) => PageError::Unavailable(error.to_string()),
+            HistoryError::Unavailable(_) | HistoryError::Left(_) => PageError::Unavailable(error.to_string()),
         })?;
         let mut publications = kept.publications;
         let mut left = bytes;

@@ -97,8 +97,7 @@ impl Address {
     /// As [`Address::new`]; then nothing changes.
     pub fn renew(&self, address: &RedisAddress) -> Result<bool, AddressError> {
         let renewed = Self::new(address)?;
-        let place = |address: &Self| (address.host.clone(), address.port, address.database, address.secure);
-        if place(self) != place(&renewed) {
+        if !self.is_at(&renewed) {
             return Ok(false);
         }
         let renewed = renewed.credentials();
@@ -108,6 +107,12 @@ impl Address {
             *current = Credentials { before: Some(proven), ..renewed };
         });
         Ok(true)
+    }
+
+    /// Whether both are the same Redis, whoever connects.
+    pub fn is_at(&self, other: &Self) -> bool {
+        let place = |address: &Self| (address.host.clone(), address.port, address.database, address.secure);
+        place(self) == place(other)
     }
 
     /// Redis has taken `settings`: where they are those of now, nobody needs those before.

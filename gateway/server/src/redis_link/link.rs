@@ -58,6 +58,11 @@ impl Link {
         Self { shared: Arc::new(Shared { purpose, address, greeting, current, spoiled }) }
     }
 
+    /// Whether both share a connection.
+    pub fn is(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.shared, &other.shared)
+    }
+
     /// Whether there is a connection.
     pub fn up(&self) -> bool {
         self.shared.current.borrow().is_some()

@@ -27,6 +27,7 @@ mod names;
 mod quiet;
 mod renewal;
 mod script;
+mod task;
 mod trouble;
 
 pub use address::{Address, AddressError, choose};
@@ -38,4 +39,5 @@ pub use link::{Greeting, Link};
 pub use names::{Kind, Names};
 pub use quiet::Quiet;
 pub use script::{Call, Script};
+pub use task::Task;
 pub use trouble::Trouble;

@@ -4,25 +4,25 @@ use std::sync::Arc;
 
 use rtgw_config::checked::Checked;
 
-use crate::broker::{self, Broker, Memory, Retention};
+use crate::broker::{Broker, Memory, Retention, Stages, Switching};
 use crate::intake::Intake;
-use crate::redis_link::{Address, Names};
+use crate::redis_link::Names;
 use crate::rulebook::Rulebook;
 
 /// The broker; a second time where it has work of its own to do.
-pub(super) type Chosen = (Arc<dyn Broker>, Option<Arc<broker::Redis>>);
+pub(super) type Chosen = (Arc<dyn Broker>, Option<Arc<Switching>>);
 
-/// The broker in this Redis, else in memory.
+/// The broker in Redis, else in memory.
 pub(super) fn choose(
     config: &Checked,
-    redis: Option<&Address>,
+    redis: Option<&Stages>,
     intake: &Arc<Intake>,
     rules: &Arc<Rulebook>,
 ) -> Chosen {
     let (sink, retention) = (Arc::clone(intake) as _, retention(rules));
-    let Some(address) = redis else { return (Arc::new(Memory::new(sink, retention)), None) };
+    let Some(stages) = redis else { return (Arc::new(Memory::new(sink, retention)), None) };
     let names = Names::new(&config.namespace, &config.name);
-    let redis = broker::Redis::new(address.clone(), names, sink, retention);
+    let redis = Switching::new(stages, names, sink, retention);
     (Arc::clone(&redis) as _, Some(redis))
 }
 

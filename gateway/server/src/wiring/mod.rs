@@ -1,6 +1,7 @@
 //! The only place that knows every part: builds them from a checked configuration and joins them.
 
 mod brokers;
+mod meeting;
 mod outward;
 mod presences;
 mod reload;
@@ -21,7 +22,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::auth::Admitter;
-use crate::broker::{self, Broker};
+use crate::broker::{Broker, Switching};
 use crate::client_publishing::ClientPublisher;
 use crate::commands::Commands;
 use crate::control::Control;
@@ -43,6 +44,7 @@ use crate::source_publishing::SourcePublisher;
 use crate::sources::{FindRule, SourceStatuses};
 use crate::transport::{self, Settings, Transport};
 use crate::watch::Watch;
+use meeting::Meeting;
 use outward::Link;
 use parking_lot::Mutex;
 use presences::Presences;
@@ -124,9 +126,14 @@ impl Bound {
         drop(config);
         if let Some(redis) = core.redis.clone() {
             let ended = ended.clone();
+            // The one that is written is proven by probes.
+            for (part, to_come) in [("redis.external", true), ("redis.previous", false)] {
+                let redis = Arc::clone(&redis);
+                core.readiness.watch(part.to_owned(), move || redis.other_is_up(to_come));
+            }
             tasks.spawn(async move { ended.run_until_cancelled(redis.run()).await });
         }
-        core.together.run(&tasks, &ended);
+        core.together.run(&core.presences, &tasks, &ended);
         let (probe, broker, probing) = (Arc::clone(&core.readiness), Arc::clone(&core.broker), ended.clone());
         tasks.spawn(async move { probe.keep_probing(&*broker, &probing).await });
         tasks.spawn(core.presences.clone().keep(ended.clone()));
@@ -164,7 +171,7 @@ struct Core {
     wires: Arc<Wires>,
     broker: Arc<dyn Broker>,
     /// The same, where it has work of its own to do.
-    redis: Option<Arc<broker::Redis>>,
+    redis: Option<Arc<Switching>>,
     rules: Arc<Rulebook>,
     admitter: Arc<ArcSwap<Admitter>>,
     publisher: Publisher,
@@ -197,9 +204,9 @@ impl Core {
         let rules = Rulebook::new(config);
         let intake = intake(inboxes.clone(), &wires, settings, &counts, &rules)?;
         let room = Room::new(Arc::clone(&intake), config.limits.pod_channels);
-        let meeting = together::place(config, options)?;
-        let (broker, redis) = brokers::choose(config, meeting.as_ref(), &intake, &rules);
-        let presences = Presences::choose(config, meeting.as_ref(), &intake, &rules);
+        let meeting = Arc::new(Meeting::new(options.redis.clone()));
+        let (broker, redis) = brokers::choose(config, meeting.renewed(config)?.as_ref(), &intake, &rules);
+        let presences = Presences::choose(config, redis.as_deref(), &intake, &rules);
         let admitter = admitter(config, options, &rules);
         let publisher = Publisher::new(Arc::clone(&broker), find_rule(&rules), Arc::clone(&counts));
         let to_broker = to_broker(&broker, &intake, &publisher, settings.clock);
@@ -217,7 +224,7 @@ impl Core {
         let questions = Arc::new(questions.with_presence(Arc::clone(&presences.roster)));
         let interests = Interests::new(Arc::clone(&intake), Arc::clone(&broker));
         link.bind((interests, questions, Arc::clone(&presences.roster), inboxes.clone()));
-        let together = Together::new(config, options, meeting.as_ref(), &rules, &room, &inboxes, &admitter);
+        let together = Together::new(config, (&meeting, redis.as_ref()), &rules, &room, &inboxes, &admitter);
         let (connections, pending) = places(config, inboxes.len());
         Ok(Self {
             settings,
@@ -308,6 +315,7 @@ impl Core {
             publisher: self.publisher.clone(),
             pods: self.together.pods.clone(),
             roster: Arc::clone(&self.presences.roster),
+            redis: self.redis.as_ref().map(|redis| redis.stage()),
             pages: Arc::clone(&self.pages),
             counts: Arc::clone(&self.counts),
             metrics,
@@ -331,7 +339,7 @@ impl Core {
         keys.keep(&self.admitter.load());
         let sources = Sources {
             redis: options.redis.clone(),
-            meeting: self.together.shared.as_ref().map(|shared| shared.address().clone()),
+            meeting: self.together.shared.as_ref().map(|shared| shared.meeting.leases()),
             rules: Arc::clone(&self.rules),
             running: Arc::clone(&self.running),
             intake: Arc::clone(&self.intake),

@@ -13,7 +13,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::sources::Sources;
-use super::together::{self, Shared};
+use super::together::Shared;
 use crate::auth::Admitter;
 use crate::client_publishing::ClientPublisher;
 use crate::commands::Commands;
@@ -134,8 +134,9 @@ impl Live {
         self.sources
             .check(config)
             .map_err(|error| vec![Problem::error("spec.sources", error.to_string())])?;
-        together::check(config)
-            .map_err(|error| vec![Problem::error("spec.redis.external", error.to_string())])?;
+        if let Some(shared) = &self.shared {
+            shared.check(config).map_err(|error| vec![Problem::error("spec.redis", format!("{error:#}"))])?;
+        }
         // Who encodes and who counts must know more before anybody asks for it.
         self.intake.grow(self.wires.variants());
         self.control.reload(config);
@@ -148,7 +149,7 @@ impl Live {
         self.connections.resize(capacity(config.limits.pod_connections, open_files()).connections);
         self.memory.set_budget(super::outbound_budget(config));
         if let Some(shared) = &self.shared {
-            shared.reload(before, config);
+            shared.reload(config);
         }
         self.running.replace(Arc::clone(config));
         self.front.replace(Arc::clone(config), variants, admitter);

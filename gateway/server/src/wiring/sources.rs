@@ -5,10 +5,12 @@ use std::collections::BTreeMap;
 use std::pin::Pin;
 use std::sync::Arc;
 
+use futures_util::future::join_all;
 use parking_lot::Mutex;
 use rtgw_config::checked::{Checked, Ingest, RedisAddress, Source, SourceKind};
 use rtgw_hub::GapScope;
 use rtgw_model::{GapReason, RuleIx};
+use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -27,8 +29,8 @@ use crate::sources::{
 pub(super) struct Sources {
     /// Read instead of what the manifest says.
     pub(super) redis: Option<RedisAddress>,
-    /// The Redis that all pods have in common; absent without one.
-    pub(super) meeting: Option<Address>,
+    /// Every Redis in which leases are held; absent without one.
+    pub(super) meeting: Option<watch::Receiver<Vec<(Address, bool)>>>,
     pub(super) rules: Arc<Rulebook>,
     pub(super) running: Arc<Running>,
     pub(super) intake: Arc<Intake>,
@@ -46,9 +48,8 @@ pub(super) struct Sources {
 pub(super) struct Started {
     /// As configured, without its Redis.
     source: String,
-    address: RedisAddress,
-    /// The same, in use.
-    used: Address,
+    /// As they are written, and in use.
+    read: Vec<(RedisAddress, Address)>,
     stop: CancellationToken,
     task: JoinHandle<()>,
 }
@@ -59,7 +60,7 @@ impl Sources {
     /// # Errors
     /// The first that has not.
     pub(super) fn check(&self, config: &Checked) -> Result<(), AddressError> {
-        let mut addresses = config.sources.iter().filter_map(|source| self.address(config, source));
+        let mut addresses = config.sources.iter().flat_map(|source| self.addresses(config, source));
         addresses.try_for_each(|address| Address::new(address).map(drop))
     }
 
@@ -78,16 +79,17 @@ impl Sources {
         }
         for source in &config.sources {
             let name = &source.name;
-            let Some(address) = self.address(config, source) else {
+            let addresses = self.addresses(config, source);
+            if addresses.is_empty() {
                 tracing::warn!(
                     source = name,
                     "this source has no Redis to read: give one with --redis or `redis.external`"
                 );
                 continue;
-            };
+            }
             let written = written(source);
             if let Some(old) = started.get_mut(name)
-                && old.goes_on(&written, address)?
+                && old.goes_on(&written, &addresses)?
             {
                 continue;
             }
@@ -99,16 +101,22 @@ impl Sources {
                     "the source is restarted, because its configuration has changed"
                 );
             }
-            let used = Address::new(address)?;
-            let (stop, task) = self.start(config, source, used.clone(), before);
-            let address = address.clone();
-            started.insert(name.clone(), Started { source: written, address, used, stop, task });
+            let used = |address: &&RedisAddress| Ok(((*address).clone(), Address::new(address)?));
+            let read = addresses.iter().map(used).collect::<Result<Vec<_>, AddressError>>()?;
+            let used = read.iter().map(|(_, used)| used.clone()).collect();
+            let (stop, task) = self.start(config, source, used, before);
+            started.insert(name.clone(), Started { source: written, read, stop, task });
         }
         Ok(())
     }
 
-    fn address<'a>(&'a self, config: &'a Checked, source: &'a Source) -> Option<&'a RedisAddress> {
-        choose(self.redis.as_ref(), source.redis(), &config.redis)
+    /// Where the source is read. Where that is the gateway's own Redis, in the one that is being left, too: nobody knows when the application
+    /// goes on to the other.
+    fn addresses<'a>(&'a self, config: &'a Checked, source: &'a Source) -> Vec<&'a RedisAddress> {
+        let first = choose(self.redis.as_ref(), source.redis(), &config.redis);
+        let own = self.redis.is_some() || source.redis().is_some();
+        let previous = config.previous_redis.as_ref().filter(|_| !own).map(|previous| &previous.address);
+        first.into_iter().chain(previous).collect()
     }
 
     fn end(&self, name: &str, started: &Started) {
@@ -120,7 +128,7 @@ impl Sources {
         &self,
         config: &Checked,
         source: &Source,
-        address: Address,
+        addresses: Vec<Address>,
         before: Option<Started>,
     ) -> (CancellationToken, JoinHandle<()>) {
         let (index, status) = self.statuses.of(&source.name);
@@ -129,7 +137,7 @@ impl Sources {
         let turns = self.turns(config, source, &status);
         let reading: Reading = match &source.kind {
             SourceKind::RedisPubSub(of) => {
-                let reader = RedisPubSub {
+                let reader = |address| RedisPubSub {
                     index,
                     name: source.name.clone(),
                     subscriptions: Subscriptions::new(of.channels.clone(), of.patterns.clone()),
@@ -142,10 +150,10 @@ impl Sources {
                     through: source.through_the_broker().then(|| self.through()),
                     status: Arc::clone(&status),
                 };
-                read_pub_sub(turns, reader, until)
+                read_pub_sub(turns, addresses.into_iter().map(reader).collect(), until)
             }
             SourceKind::RedisStream(of) => {
-                let reader = RedisStream {
+                let reader = |address| RedisStream {
                     index,
                     name: source.name.clone(),
                     stream: of.clone(),
@@ -159,7 +167,7 @@ impl Sources {
                     feed: Arc::clone(&self.feed),
                     status: Arc::clone(&status),
                 };
-                read_stream(turns, reader, until)
+                read_stream(turns, addresses.into_iter().map(reader).collect(), until)
             }
         };
         self.watch(&source.name, &status);
@@ -177,10 +185,10 @@ impl Sources {
     /// The turns of this pod at a source that one pod reads; `None` where every pod does, or where there is but one: without a Redis of
     /// the gateway's, publications leave no process.
     fn turns(&self, config: &Checked, source: &Source, status: &Arc<SourceStatus>) -> Option<OnePod> {
-        let address = self.meeting.clone().filter(|_| source.ingest == Ingest::OnePod)?;
+        let addresses = self.meeting.clone().filter(|_| source.ingest == Ingest::OnePod)?;
         Some(OnePod {
             name: source.name.clone(),
-            address,
+            addresses,
             keys: LeaseKeys::new(&names(config), &source.name),
             concerned: self.concerned(&source.name),
             sink: Arc::clone(&self.intake) as _,
@@ -236,15 +244,17 @@ fn written(source: &Source) -> String {
 
 impl Started {
     /// Whether it reads what is wanted now, with new credentials where only these are others.
-    fn goes_on(&mut self, source: &str, address: &RedisAddress) -> Result<bool, AddressError> {
-        if self.source != source || self.task.is_finished() {
+    fn goes_on(&mut self, source: &str, addresses: &[&RedisAddress]) -> Result<bool, AddressError> {
+        if self.source != source || self.task.is_finished() || self.read.len() != addresses.len() {
             return Ok(false);
         }
-        if self.address != *address {
-            if !self.used.renew(address)? {
-                return Ok(false);
+        for ((written, used), address) in self.read.iter_mut().zip(addresses) {
+            if written != *address {
+                if !used.renew(address)? {
+                    return Ok(false);
+                }
+                *written = (*address).clone();
             }
-            self.address = address.clone();
         }
         Ok(true)
     }
@@ -253,31 +263,42 @@ impl Started {
 /// Reads until it is told to stop.
 type Reading = Pin<Box<dyn Future<Output = ()> + Send>>;
 
-fn read_pub_sub(turns: Option<OnePod>, reader: RedisPubSub, stop: CancellationToken) -> Reading {
+fn read_pub_sub(turns: Option<OnePod>, readers: Vec<RedisPubSub>, stop: CancellationToken) -> Reading {
     Box::pin(async move {
         let Some(turns) = turns else {
-            stop.run_until_cancelled(reader.run()).await;
+            stop.run_until_cancelled(join_all(readers.into_iter().map(RedisPubSub::run))).await;
             return;
         };
-        let feed = reader.through.as_ref().map(|through| Arc::clone(&through.feed));
         let read = |lease: Lease, missed, until: CancellationToken| {
-            let through = feed.clone().map(|feed| Through { feed, lease: Some(lease) });
-            let turn = RedisPubSub { missed: Some(missed), through, ..reader.clone() };
+            let turn = |reader: &RedisPubSub| {
+                let through = reader
+                    .through
+                    .as_ref()
+                    .map(|through| Through { feed: Arc::clone(&through.feed), lease: Some(lease.clone()) });
+                RedisPubSub { missed: Some(missed), through, ..reader.clone() }
+            };
+            let turns: Vec<RedisPubSub> = readers.iter().map(turn).collect();
             async move {
-                until.run_until_cancelled(turn.run()).await;
+                until.run_until_cancelled(join_all(turns.into_iter().map(RedisPubSub::run))).await;
             }
         };
         turns.run(&stop, read).await;
     })
 }
 
-fn read_stream(turns: Option<OnePod>, reader: RedisStream, stop: CancellationToken) -> Reading {
+fn read_stream(turns: Option<OnePod>, readers: Vec<RedisStream>, stop: CancellationToken) -> Reading {
     Box::pin(async move {
-        let Some(turns) = turns else { return reader.run(&stop).await };
+        let Some(turns) = turns else {
+            join_all(readers.iter().map(|reader| reader.run(&stop))).await;
+            return;
+        };
         // The stream keeps what nobody has read: a takeover misses nothing.
         let read = |lease: Lease, _, until: CancellationToken| {
-            let turn = RedisStream { lease: Some(lease), ..reader.clone() };
-            async move { turn.run(&until).await }
+            let turn = |reader: &RedisStream| RedisStream { lease: Some(lease.clone()), ..reader.clone() };
+            let turns: Vec<RedisStream> = readers.iter().map(turn).collect();
+            async move {
+                join_all(turns.iter().map(|turn| turn.run(&until))).await;
+            }
         };
         turns.run(&stop, read).await;
     })

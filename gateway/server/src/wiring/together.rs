@@ -2,21 +2,24 @@
 
 use std::sync::Arc;
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use arc_swap::ArcSwap;
 use parking_lot::Mutex;
-use rtgw_config::checked::{Checked, Redis, RedisAddress};
+use rtgw_config::checked::Checked;
 use rtgw_model::ConnectionId;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::Options;
+use super::meeting::{self, Meeting};
+use super::presences::Presences;
 use crate::auth::Admitter;
-use crate::cluster::{Ears, Others, Pods};
+use crate::broker::{Stage, Switching, SwitchingPresence};
+use crate::cluster::{Ears, Others, Pods, Way};
 use crate::control::{self, Control};
 use crate::intake::Room;
 use crate::limits::{Census, GivingWay, Reach};
-use crate::redis_link::{Address, Link, Names, choose};
+use crate::redis_link::{Address, Names};
 use crate::revocations::Revocations;
 use crate::rulebook::Rulebook;
 use crate::transport::Inbox;
@@ -38,9 +41,10 @@ pub(super) struct Together {
 pub(super) struct Shared {
     pub(super) others: Arc<Others>,
     pub(super) census: Census,
-    link: Link,
-    address: Address,
-    instead: bool,
+    pub(super) meeting: Arc<Meeting>,
+    broker: Arc<Switching>,
+    /// Those that are spoken through, by the stage of the broker.
+    ways: Arc<Mutex<Vec<Way>>>,
 }
 
 /// What is to be run.
@@ -51,16 +55,15 @@ struct Begun {
 
 /// What is revoked before anything was read.
 pub(super) fn revocations(config: &Checked, options: &Options) -> Arc<Revocations> {
-    let meets = meeting(config, options.redis.as_ref()).is_some();
+    let meets = meeting::meets(config, options.redis.as_ref());
     Arc::new(if meets { Revocations::unread() } else { Revocations::default() })
 }
 
 impl Together {
-    /// Of this pod, whose connections are behind `inboxes`, with those that meet at `address`.
+    /// Of this pod, whose connections are behind `inboxes`, with those that meet where `broker` does.
     pub(super) fn new(
         config: &Checked,
-        options: &Options,
-        address: Option<&Address>,
+        (meeting, broker): (&Arc<Meeting>, Option<&Arc<Switching>>),
         rules: &Arc<Rulebook>,
         room: &Arc<Room>,
         inboxes: &[Arc<dyn Inbox>],
@@ -69,32 +72,36 @@ impl Together {
         let revocations = Arc::clone(admitter.load().revocations());
         let control = Control::new(inboxes.into(), Arc::clone(rules), Arc::clone(&revocations));
         let control = control.within(Arc::clone(room));
-        let Some(address) = address.cloned() else {
+        let Some(broker) = broker.cloned() else {
             let pods = Pods::new(control.clone(), None);
             return Self { control, pods, shared: None, begun: Mutex::new(None) };
         };
         // A name of the process: one that follows it, on the same machine or under the same name, is another pod.
         let pod = format!("{:016x}", fastrand::u64(..));
-        let link = Link::new("pods", address.clone());
-        let (others, ears) = Others::new(config, &pod, link.clone(), address.clone(), revocations);
+        let stage = broker.stage().borrow().clone();
+        let ways: Vec<Way> = addresses(&stage).map(Way::new).collect();
+        let link =
+            ways.first().map_or_else(|| Way::new(&stage.written).link().clone(), |way| way.link().clone());
+        let (others, ears) = Others::new(config, &pod, ways.clone(), revocations);
         let names = Names::new(&config.namespace, &config.name);
         let reach = ReachAll { others: Arc::clone(&others), inboxes: inboxes.into() };
-        let census = Census::new(&pod, link.clone(), &names, Box::new(reach));
+        let census = Census::new(&pod, link, &names, Box::new(reach));
         others.bind(census.clone());
         let pods = Pods::new(control.clone(), Some(Arc::clone(&others)));
         let begun = Mutex::new(Some(Begun { ears, control: control.clone() }));
-        let shared = Some(Shared { others, census, link, address, instead: options.redis.is_some() });
+        let (meeting, ways) = (Arc::clone(meeting), Arc::new(Mutex::new(ways)));
+        let shared = Some(Shared { others, census, meeting, broker, ways });
         Self { control, pods, shared, begun }
     }
 
     /// Runs everything until `ended`; once.
-    pub(super) fn run(&self, tasks: &TaskTracker, ended: &CancellationToken) {
+    pub(super) fn run(&self, presences: &Presences, tasks: &TaskTracker, ended: &CancellationToken) {
         let (Some(shared), Some(begun)) = (&self.shared, self.begun.lock().take()) else { return };
-        let Shared { link, census, others, .. } = shared.clone();
-        let stop = ended.clone();
-        tasks.spawn(async move { stop.run_until_cancelled(link.keep()).await });
+        let Shared { census, others, .. } = shared.clone();
         let stop = ended.clone();
         tasks.spawn(async move { stop.run_until_cancelled(census.keep()).await });
+        let (shared, presence, stop) = (shared.clone(), presences.redis.clone(), ended.clone());
+        tasks.spawn(async move { stop.run_until_cancelled(shared.follow(presence)).await });
         let stop = ended.clone();
         let Begun { ears, control } = begun;
         tasks.spawn(async move { stop.run_until_cancelled(others.keep(ears, control)).await });
@@ -102,46 +109,52 @@ impl Together {
 }
 
 impl Shared {
-    /// Where the pods meet.
-    pub(super) fn address(&self) -> &Address {
-        &self.address
+    /// Whether `config` can be taken by [`Shared::reload`].
+    ///
+    /// # Errors
+    /// Why not.
+    pub(super) fn check(&self, config: &Checked) -> Result<()> {
+        let Some(stages) = self.meeting.stages(config)? else { return Ok(()) };
+        Ok(self.broker.check(&stages)?)
     }
 
-    /// Goes on with the secrets of `config`, also under connections that live; another Redis needs a restart.
-    pub(super) fn reload(&self, before: &Checked, config: &Checked) {
+    /// Goes on with the secrets and the Redis of `config`.
+    pub(super) fn reload(&self, config: &Checked) {
         self.others.reload(config);
-        let changed = (before.redis != config.redis && !self.instead).then_some(&config.redis);
-        let Some(Redis::External(redis)) = changed else { return };
-        match self.address.renew(redis) {
-            Ok(true) => tracing::info!(redis = %self.address, "Redis is shown new credentials"),
-            Ok(false) => tracing::error!(redis = %self.address, "another Redis needs a restart"),
-            Err(error) => tracing::error!(%error, "the address of Redis cannot be used"),
+        let turned = self.meeting.renewed(config).and_then(|stages| match stages {
+            Some(stages) => Ok(self.broker.turn(&stages)?),
+            None => Ok(()),
+        });
+        if let Err(error) = turned {
+            tracing::error!(%error, "the Redis of before goes on");
+        }
+    }
+
+    /// Has everything that pods share be where the broker is, until dropped.
+    async fn follow(self, presence: Option<Arc<SwitchingPresence>>) {
+        let mut stages = self.broker.stage();
+        while stages.changed().await.is_ok() {
+            let stage = stages.borrow_and_update().clone();
+            let ways = {
+                let mut ways = self.ways.lock();
+                let known = |address: &Address| ways.iter().find(|way| way.address().is_at(address)).cloned();
+                *ways = addresses(&stage).map(|to| known(to).unwrap_or_else(|| Way::new(to))).collect();
+                ways.clone()
+            };
+            if let Some(written) = ways.first() {
+                self.census.go(written.link());
+            }
+            self.others.go(ways);
+            if let Some(presence) = &presence {
+                presence.go(&stage);
+            }
         }
     }
 }
 
-/// Where the pods meet: at the command line's address, or the manifest's; nowhere without one.
-fn meeting<'a>(config: &'a Checked, instead: Option<&'a RedisAddress>) -> Option<&'a RedisAddress> {
-    choose(instead, None, &config.redis)
-}
-
-/// The same, usable.
-///
-/// # Errors
-/// Why it is not.
-pub(super) fn place(config: &Checked, options: &Options) -> Result<Option<Address>> {
-    meeting(config, options.redis.as_ref()).map(Address::new).transpose().context("spec.redis.external")
-}
-
-/// Whether the address of Redis can be used.
-///
-/// # Errors
-/// Why not.
-pub(super) fn check(config: &Checked) -> Result<(), crate::redis_link::AddressError> {
-    match &config.redis {
-        Redis::External(address) => Address::new(address).map(drop),
-        Redis::Embedded => Ok(()),
-    }
+/// Those of a stage, the one that is written first.
+fn addresses(stage: &Stage) -> impl Iterator<Item = &Address> {
+    std::iter::once(&stage.written).chain(&stage.other)
 }
 
 struct ReachAll {

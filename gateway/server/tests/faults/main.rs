@@ -87,6 +87,11 @@ async fn one_gateway_of_two_is_killed() {
     goes_well("one gateway of two, killed").await;
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn pods_go_to_another_redis() {
+    goes_well("another Redis, in stages").await;
+}
+
 /// `FAULTS=WORD` plays those whose names have the word in them.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "minutes; `make faults`"]

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crate::proxy::{Proxy, Way};
 use crate::redis::{Disk, Redis};
-use crate::rig::{Broker, Rig};
+use crate::rig::{Broker, Rig, external};
 use crate::scenario::{Clock, Expected, PLAIN, Scenario};
 use crate::support::eventually;
 
@@ -59,6 +59,14 @@ pub const SCENARIOS: &[Scenario] = &[
         keeps: false,
         strike: |rig| Box::pin(promoted(rig)),
         says: BOTH,
+        ..PLAIN
+    },
+    Scenario {
+        name: "another Redis, in stages",
+        // Positions end once, and whoever is away or comes and goes then is told so.
+        keeps: false,
+        spares_who_stays: true,
+        strike: |rig| Box::pin(changed(rig)),
         ..PLAIN
     },
 ];
@@ -167,5 +175,38 @@ async fn promoted(rig: &mut Rig) {
     assert_eq!(replica.cli(&["REPLICAOF", "NO", "ONE"]), "OK");
     rig.ways().chain(&rig.application).for_each(|way| way.repoint(replica.address()));
     rig.redis = Some(replica);
+    rig.usable();
+}
+
+/// The pods take each stage one after the other; the application goes to the new Redis in between, and the old one ends.
+async fn changed(rig: &mut Rig) {
+    const SIDE_BY_SIDE: Duration = Duration::from_millis(800);
+    let new = Redis::start(Disk::Log, Vec::new());
+    let mut ways = Vec::new();
+    for _ in &rig.pods {
+        ways.push(Proxy::start(new.address()).await);
+    }
+    let places = |pod: usize, ways: &[Proxy]| (rig.way(pod).address(), ways[pod].address());
+    let places: Vec<_> = (0..rig.pods.len()).map(|pod| places(pod, &ways)).collect();
+    rig.strike().await;
+    for write_to in ["Previous", "Current"] {
+        for (pod, (old, new)) in rig.pods.iter().zip(&places) {
+            pod.reconfigure(&format!(
+                "{{external: {{url: 'redis://{new}'}}, previous: {{external: {{url: 'redis://{old}'}}}}, writeTo: {write_to}}}"
+            ));
+            rig.pass(SIDE_BY_SIDE).await;
+        }
+    }
+    rig.application.iter().for_each(|way| way.repoint(new.address()));
+    rig.pass(SIDE_BY_SIDE).await;
+    for (pod, (_, new)) in rig.pods.iter().zip(&places) {
+        pod.reconfigure(&external(*new));
+        rig.pass(SIDE_BY_SIDE).await;
+    }
+    for (pod, way) in rig.pods.iter_mut().zip(ways) {
+        pod.proxy = Some(way);
+    }
+    rig.redis = Some(new);
+    rig.pass(SIDE_BY_SIDE).await;
     rig.usable();
 }

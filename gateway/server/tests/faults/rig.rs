@@ -95,6 +95,23 @@ impl Pod {
         self.process = Some(Process::start(&mut command));
     }
 
+    /// Has it meet the others in `redis`, by a configuration that it reads while it runs.
+    pub fn reconfigure(&self, redis: &str) {
+        let accepted = || {
+            let page = http::get(self.admin, "/metrics").body;
+            let line = page
+                .lines()
+                .find_map(|line| line.strip_prefix("rtgw_config_reloads_total{result=\"accepted\"} "));
+            line.and_then(|count| count.parse::<u64>().ok()).unwrap_or_default()
+        };
+        let before = accepted();
+        let beside = self.manifest.with_extension("new");
+        std::fs::write(&beside, GATEWAY.replace(MEMBER, redis)).unwrap();
+        std::fs::rename(beside, &self.manifest).unwrap();
+        self.signal("HUP");
+        eventually("the configuration is taken", || (accepted() > before).then_some(()));
+    }
+
     /// Waits until it is ready.
     pub fn until_ready(&mut self) {
         let (admin, process) = (self.admin, self.process.as_mut().expect("the pod runs"));
@@ -263,20 +280,37 @@ impl Rig {
         self.pass(Duration::from_millis(500)).await;
     }
 
+    /// What patient clients miss, announced or not, of what was published through the pods.
+    pub fn missed_by_who_stays(&self) -> u64 {
+        let patient = |client: &&Client| client.habits.after_gap == AfterGap::Reload;
+        let mut missed = 0;
+        for publisher in self.publishers.iter().filter(|one| [STREAM, RETRIED, NONE].contains(&one.channel)) {
+            for client in self.steady().iter().filter(patient) {
+                let (verdict, _) = self.judge_one(client, publisher);
+                missed += verdict.announced + verdict.unexplained;
+            }
+        }
+        missed
+    }
+
+    fn judge_one(&self, client: &Client, publisher: &Publisher) -> (Verdict, Vec<u64>) {
+        let promise = match publisher.channel {
+            CACHE => Promise::Newest,
+            RETRIED | ONE => Promise::EachAgain,
+            LOG => Promise::EachAnyhow,
+            _ => Promise::Each,
+        };
+        let diary = client.diary.lock();
+        let history = diary.notes.get(publisher.channel).map(Vec::as_slice).unwrap_or_default();
+        judge(&publisher.book.lock().numbers, history, promise)
+    }
+
     /// The sum over all clients of the channels whose names begin so, and a line for each client that has something to explain.
     pub fn judged(&self, channels: &str) -> (Verdict, Vec<String>) {
         let (mut sum, mut lines) = (Verdict::default(), Vec::new());
         for publisher in self.publishers.iter().filter(|publisher| publisher.channel.starts_with(channels)) {
-            let promise = match publisher.channel {
-                CACHE => Promise::Newest,
-                RETRIED | ONE => Promise::EachAgain,
-                LOG => Promise::EachAnyhow,
-                _ => Promise::Each,
-            };
             for client in &self.clients {
-                let diary = client.diary.lock();
-                let history = diary.notes.get(publisher.channel).map(Vec::as_slice).unwrap_or_default();
-                let (verdict, unexplained) = judge(&publisher.book.lock().numbers, history, promise);
+                let (verdict, unexplained) = self.judge_one(client, publisher);
                 let bad = verdict.unexplained + verdict.duplicated + verdict.disordered + verdict.invented;
                 if bad > 0 {
                     let missing = ranges(&unexplained);
@@ -305,13 +339,21 @@ fn first_since(client: &Client, publisher: &Publisher, since: Duration) -> Optio
     })
 }
 
+const GATEWAY: &str = include_str!("gateway.yaml");
+/// What stands there for the Redis.
+const MEMBER: &str = "{external: {url: \"REDIS\"}}";
+
+/// How a manifest names a Redis.
+pub fn external(redis: SocketAddr) -> String {
+    format!("{{external: {{url: 'redis://{redis}'}}}}")
+}
+
 /// The manifest of a pod: with its own way to Redis and a source that reads there, or with neither.
 fn written(redis: Option<SocketAddr>) -> String {
-    let text = include_str!("gateway.yaml");
     match redis {
-        Some(redis) => text.replace("REDIS", &format!("redis://{redis}")),
+        Some(redis) => GATEWAY.replace(MEMBER, &external(redis)),
         None => {
-            let kept = text.split("  # With Redis\n").next().unwrap_or_default();
+            let kept = GATEWAY.split("  # With Redis\n").next().unwrap_or_default();
             kept.to_owned()
         }
     }

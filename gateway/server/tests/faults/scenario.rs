@@ -48,6 +48,7 @@ pub const PLAIN: Scenario = Scenario {
     says: Expected::Ready,
     resumes_within: Duration::from_secs(2),
     keeps: true,
+    spares_who_stays: false,
     loses: &[],
 };
 
@@ -67,6 +68,8 @@ pub struct Scenario {
     pub resumes_within: Duration,
     /// Whether everything that was kept still is, so that nothing at all is missing on channels with `Stream`.
     pub keeps: bool,
+    /// Whether who stays connected, and recovers nothing, misses nothing of what pods publish, whatever its channel keeps.
+    pub spares_who_stays: bool,
     /// Pods whose clients may lose their connections; those of all others may not.
     pub loses: &'static [usize],
 }
@@ -106,6 +109,10 @@ pub async fn play(scenario: &Scenario) -> Outcome {
     let streams = rig.judged(STREAMS).0;
     if scenario.keeps && streams.announced > 0 {
         failures.push(format!("{} missing on channels with Stream", streams.announced));
+    }
+    let missed = rig.missed_by_who_stays();
+    if scenario.spares_who_stays && missed > 0 {
+        failures.push(format!("{missed} missing for those who stayed"));
     }
     if streams.delivered == 0 {
         failures.push("nothing was delivered".to_owned());

@@ -277,6 +277,7 @@ impl Parts {
             admitter: Arc::new(ArcSwap::from_pointee(Admitter::new(config, self.rules.load()))),
             runtime,
             public,
+            redis: None,
             pages: Arc::new(Pages::new(Arc::clone(&broker))),
             publisher: Publisher::new(broker, Arc::new(known), Arc::clone(&self.counts)),
             pods: Pods::new(control, None),

@@ -7,6 +7,7 @@ mod limits;
 mod redis;
 mod sources;
 mod stage;
+mod stages;
 #[path = "../support/mod.rs"]
 mod support;
 

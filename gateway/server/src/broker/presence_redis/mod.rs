@@ -32,7 +32,7 @@ const SWEEPING: Duration = Duration::from_millis(700);
 const CHANNELS: u32 = 64;
 
 /// The presence of a pod among others.
-pub struct RedisPresence {
+pub(super) struct RedisPresence {
     link: Link,
     names: Names,
     address: Address,
@@ -45,14 +45,14 @@ pub struct RedisPresence {
 
 impl RedisPresence {
     /// Speaks once [`RedisPresence::run`] runs; `sink` is told who comes and goes on all pods.
-    pub fn new(address: Address, names: Names, sink: Arc<dyn PresenceSink>) -> Arc<Self> {
+    pub(super) fn new(address: Address, names: Names, sink: Arc<dyn PresenceSink>) -> Arc<Self> {
         let link = Link::new("presence", address.clone());
         let (pods, topic) = (names.of(Kind::PresencePods, "all"), names.of(Kind::PresenceNews, "all"));
         Arc::new(Self { link, names, address, sink, pod: AtomicU64::new(fastrand::u64(..)), pods, topic })
     }
 
     /// Keeps the connections until dropped.
-    pub async fn run(&self) {
+    pub(super) async fn run(&self) {
         tokio::join!(self.link.keep(), self.hear());
     }
 

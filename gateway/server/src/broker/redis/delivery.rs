@@ -149,6 +149,9 @@ impl Redis {
             Heard::Standing(standing) => {
                 self.knowledge.stands(standing.epoch, standing.since, standing.sequence);
                 let question = self.questions.lock().remove(&standing.nonce);
+                if question.is_none() {
+                    self.signals.notice.notify_one();
+                }
                 let channels = question.as_ref().map_or(&[][..], |question| &question.channels);
                 let findings = interests.stand(standing.epoch, standing.sequence, channels, &standing.places);
                 let holes = self.tell(findings, standing.epoch);

@@ -28,7 +28,7 @@ const SETTLED: Duration = Duration::from_secs(5);
 /// Between two comparisons of a channel with where it stands.
 const CHECK: Duration = Duration::from_secs(10);
 /// Channels of one comparison.
-const CHECKED: usize = 256;
+pub(super) const CHECKED: usize = 256;
 /// Every so many comparisons the positions are kept for longer: those of a channel that is heard and silent must not end.
 const RENEW: u64 = 60;
 /// How soon something that failed is tried again.
@@ -51,7 +51,7 @@ impl Redis {
                 backoff.reset();
             }
             if log.speaks(trouble.reason()) {
-                let redis = self.address.lock().clone();
+                let redis = &self.address;
                 tracing::warn!(%redis, error = %trouble, reason = trouble.reason(), "the broker hears nothing: {}", trouble.advice());
             }
             sleep(backoff.delay()).await;
@@ -63,13 +63,14 @@ impl Redis {
         // What this pod knows is compared before it hears anything that would hide a loss.
         let mut commands = self.link.ready(Duration::from_secs(3600)).await?;
         self.scripts.greet(&mut commands, &self.knowledge, false).await?;
+        self.signals.begun.store(false, Ordering::Release);
         let session = self.queue.open_session();
         let received = Arc::new(AtomicU64::new(0));
-        let address = self.address.lock().clone();
+        let address = &self.address;
         let connection = {
             let (queue, scripts, received) =
                 (Arc::clone(&self.queue), Arc::clone(&self.scripts), Arc::clone(&received));
-            dial(&address, move |push| {
+            dial(address, move |push| {
                 received.fetch_add(1, Ordering::Relaxed);
                 receive(&queue, &scripts, session, push);
             })
@@ -78,6 +79,7 @@ impl Redis {
         let mut heard = connection.commands();
         heard.subscribe(&[&self.scripts.pod_topic, &self.scripts.all_topic][..]).await?;
         self.interests.lock().begin();
+        self.signals.begun.store(true, Ordering::Release);
         let resumed = !std::mem::take(first);
         self.signals.wish.notify_one();
         log.end();

@@ -3,10 +3,14 @@
 -- KEYS  the shard; the channel's position, history and latest.
 -- ARGV  fresh, the time to live of the position in milliseconds, the offset to begin at (exclusive; empty: at the end), how many at most,
 --       how many bytes about, and `1` where the newest come first.
--- Gives the epoch of the shard, the salt, the last offset, the oldest offset that is kept (0: none), and offset and message of each.
+-- Gives the epoch of the shard, the salt, the last offset, the oldest offset that is kept (0: none), and offset and message of each; or an error where the pods have left: there is more elsewhere.
 
 local CHUNK = 64
 local fresh, ttl, since, most, bytes, reverse = ARGV[1], ARGV[2], ARGV[3], tonumber(ARGV[4]), tonumber(ARGV[5]), ARGV[6] == '1'
+local gone = left(KEYS[1])
+if gone then
+  return gone
+end
 local history = KEYS[3]
 local epoch = shard(KEYS[1], fresh)
 local salt, offset = place(KEYS[2], history, KEYS[4], ttl, fresh)

@@ -174,6 +174,27 @@ impl Interests {
         channels.into_iter().filter(keeps).collect()
     }
 
+    /// Those that somebody wants.
+    pub(super) fn wanted(&self) -> Vec<(ChannelName, Generation)> {
+        let wanted = |(name, interest): (&ChannelName, &Interest)| Some((name.clone(), interest.wanted?));
+        self.channels.iter().filter_map(wanted).collect()
+    }
+
+    /// Those that somebody wants and was not told to be carried.
+    pub(super) fn unanswered(&self) -> Vec<ChannelName> {
+        let unanswered = |(name, interest): (&ChannelName, &Interest)| {
+            (interest.wanted.is_some() && !interest.answered).then(|| name.clone())
+        };
+        self.channels.iter().filter_map(unanswered).collect()
+    }
+
+    /// Whether everything that was promised to somebody is carried.
+    pub(super) fn keeps_promises(&self) -> bool {
+        self.channels
+            .values()
+            .all(|interest| interest.carried || !interest.answered || interest.wanted.is_none())
+    }
+
     /// Every channel.
     pub(super) fn all(&self) -> Vec<ChannelName> {
         self.channels.keys().cloned().collect()

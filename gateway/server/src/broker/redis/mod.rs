@@ -9,16 +9,17 @@ mod delivery;
 mod hearing;
 mod interests;
 mod knowledge;
+mod leaving;
 mod outdate;
 mod queue;
 mod repair;
 mod scripts;
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use parking_lot::Mutex;
@@ -51,12 +52,12 @@ const BATCH_BYTES: usize = 1 << 20;
 const PROBE: Duration = Duration::from_millis(1_500);
 
 /// The broker of one pod in one Redis. [`Redis::run`] has to be running.
-pub struct Redis {
+pub(super) struct Redis {
     /// Names this process's life.
     pod: u64,
     sink: Arc<dyn BrokerSink>,
     retention: Retention,
-    address: Mutex<Address>,
+    address: Address,
     link: Link,
     scripts: Arc<Scripts>,
     knowledge: Arc<Knowledge>,
@@ -65,7 +66,7 @@ pub struct Redis {
     queue: Arc<Queue>,
     in_flight: Semaphore,
     signals: Signals,
-    counts: Counts,
+    counts: Arc<Counts>,
 }
 
 /// A standing that was asked for and has not been heard yet.
@@ -87,6 +88,10 @@ struct Signals {
     /// Redis gives out again what it has given out before, in this epoch.
     doubt: Notify,
     doubted: Mutex<Option<u64>>,
+    /// Somebody tells all pods something.
+    notice: Notify,
+    /// What was promised is subscribed, or about to be, on the connection of now.
+    begun: AtomicBool,
 }
 
 /// Counts since the start.
@@ -101,8 +106,14 @@ pub struct Counts {
 }
 
 impl Redis {
-    /// The broker of gateway `names` in the Redis at `address`, which delivers to `sink` and keeps what `retention` says.
-    pub fn new(address: Address, names: Names, sink: Arc<dyn BrokerSink>, retention: Retention) -> Arc<Self> {
+    /// The broker of gateway `names` in the Redis at `address`, which delivers to `sink`, keeps what `retention` says, and adds to `counts`.
+    pub(super) fn new(
+        address: Address,
+        names: Names,
+        sink: Arc<dyn BrokerSink>,
+        retention: Retention,
+        counts: Arc<Counts>,
+    ) -> Arc<Self> {
         let pod = fastrand::u64(1..);
         let scripts = Arc::new(Scripts::new(names, 0, pod));
         let knowledge = Arc::<Knowledge>::default();
@@ -119,7 +130,7 @@ impl Redis {
             sink,
             retention,
             link: Link::greeting("broker", address.clone(), greeting),
-            address: Mutex::new(address),
+            address,
             scripts,
             knowledge,
             interests: Mutex::default(),
@@ -127,12 +138,12 @@ impl Redis {
             queue: Arc::default(),
             in_flight: Semaphore::new(IN_FLIGHT),
             signals: Signals::default(),
-            counts: Counts::default(),
+            counts,
         })
     }
 
     /// Keeps the connections and delivers, until dropped; never gives up. Once.
-    pub async fn run(&self) {
+    pub(super) async fn run(&self) {
         tokio::join!(
             self.link.keep(),
             self.hear(),
@@ -140,18 +151,6 @@ impl Redis {
             self.keep_checking(),
             self.keep_doubting()
         );
-    }
-
-    /// Uses another address from now on: another password, or another Redis. Both connections are made anew.
-    pub fn replace(&self, address: Address) {
-        *self.address.lock() = address.clone();
-        self.link.replace(address);
-        self.signals.renew.notify_waiters();
-    }
-
-    /// Counts since the start.
-    pub fn counts(&self) -> &Counts {
-        &self.counts
     }
 
     /// Publishes all in one script.
@@ -203,7 +202,10 @@ impl Redis {
     }
 
     fn unavailable(&self, trouble: &Trouble) -> PublishError {
-        PublishError::Unavailable(self.told(trouble))
+        match leaving::left(trouble) {
+            Some(place) => PublishError::Left(place),
+            None => PublishError::Unavailable(self.told(trouble)),
+        }
     }
 
     /// What went wrong, for people; a connection that is of no more use is made anew.
@@ -274,10 +276,12 @@ impl Redis {
             let mut connection = self.link.ready(CONNECTION).await?;
             self.scripts.history(&mut connection, channel, &policy, page).await
         };
-        let read = timeout(PUBLISH, work)
-            .await
-            .unwrap_or(Err(Trouble::Silent))
-            .map_err(|trouble| HistoryError::Unavailable(self.told(&trouble)))?;
+        let read = timeout(PUBLISH, work).await.unwrap_or(Err(Trouble::Silent)).map_err(|trouble| {
+            match leaving::left(&trouble) {
+                Some(place) => HistoryError::Left(place),
+                None => HistoryError::Unavailable(self.told(&trouble)),
+            }
+        })?;
         let top = read.top.position(read.epoch);
         let mut publications = Vec::with_capacity(read.messages.len());
         for (offset, message) in read.messages {

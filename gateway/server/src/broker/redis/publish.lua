@@ -7,11 +7,17 @@
 --       topic and its mode, which is `-` (keeps none), `s` (Stream) or `c` (Cache); with `s` and `c` also the size, the time to live of the
 --       history and that of the position in milliseconds; with `c` also the key of its value.
 -- Gives, for each publication, `0` or `1` (it was published before) and its stamp; or an error where the last moment has passed: nobody
--- waits for the answer any more, so nothing may happen; or where the fence holds something else.
+-- waits for the answer any more, so nothing may happen; or where the pods have left: nobody would hear it; or where the fence holds
+-- something else.
 
 local fresh, count = ARGV[1], tonumber(ARGV[3])
 if clock() > tonumber(ARGV[2]) then
   return redis.error_reply('EXPIRED nobody waits for this any more')
+end
+
+local gone = left(KEYS[1])
+if gone then
+  return gone
 end
 
 local fence = ARGV[4]

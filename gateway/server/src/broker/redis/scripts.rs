@@ -16,6 +16,8 @@ use crate::redis_link::{Call, Fence, Kind, Names, Script, Trouble};
 static PUBLISH: Script = Script::new(concat!(include_str!("standing.lua"), include_str!("publish.lua")));
 static STAND: Script = Script::new(concat!(include_str!("standing.lua"), include_str!("stand.lua")));
 static GREET: Script = Script::new(concat!(include_str!("standing.lua"), include_str!("greet.lua")));
+pub(super) static SWITCH: Script =
+    Script::new(concat!(include_str!("standing.lua"), include_str!("switch.lua")));
 static HISTORY: Script = Script::new(concat!(include_str!("standing.lua"), include_str!("history.lua")));
 
 /// A channel's position outlives its history, so that who comes back late learns that it missed something rather than nothing.
@@ -57,6 +59,13 @@ impl Scripts {
         let pod_topic = names.of(Kind::Pod, &format!("{pod:016x}"));
         let all_topic = names.of(Kind::Pod, "all");
         Self { names, ids, pod_topic, all_topic }
+    }
+
+    /// The call of [`SWITCH`] that does `what`.
+    pub(super) fn switch(&self, what: &str, with: &str) -> Call {
+        let mut call = Call::default();
+        call.key(&self.ids).arg(&fresh()[..]).arg(&self.all_topic).arg(what).arg(with);
+        call
     }
 
     fn channel_keys(&self, call: &mut Call, channel: &ChannelName) {

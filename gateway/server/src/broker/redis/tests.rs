@@ -4,7 +4,7 @@
 
 mod contract;
 mod loss;
-mod stage;
+pub(in crate::broker) mod stage;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -19,7 +19,7 @@ use stage::redis::Redis as Server;
 
 /// A pod's broker, and its work until the end of the test.
 fn pod(server: &Server, name: &str, sink: Arc<dyn BrokerSink>, retention: Retention) -> Arc<Redis> {
-    let broker = Redis::new(address_of(server), Names::new("test", name), sink, retention);
+    let broker = Redis::new(address_of(server), Names::new("test", name), sink, retention, Arc::default());
     let running = Arc::clone(&broker);
     tokio::spawn(async move { running.run().await });
     broker

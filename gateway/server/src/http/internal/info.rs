@@ -11,6 +11,7 @@ use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::Internal;
+use crate::broker::Stage;
 use crate::http::response;
 
 /// What runs here.
@@ -50,8 +51,24 @@ pub(super) struct Info {
     sources: Vec<String>,
     /// Names of issuers.
     issuers: Vec<String>,
-    /// What carries publications.
+    /// What carries publications: `memory` or `redis`.
     broker: &'static str,
+    /// Which Redis does; absent with `memory`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    redis: Option<RedisInfo>,
+}
+
+/// Which Redis carries publications. Addresses are without credentials.
+#[derive(Serialize, JsonSchema)]
+struct RedisInfo {
+    /// The one that this pod publishes in.
+    written: String,
+    /// The one that is read beside it, while the gateway goes from one to the other.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    other: Option<String>,
+    /// Whether the other one is to come (it is the manifest's `external`); else it was left (`previous`).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    to_come: Option<bool>,
 }
 
 /// A path that serves sockets.
@@ -92,9 +109,18 @@ pub(super) async fn info(State(internal): State<Arc<Internal>>) -> Response<Body
         channels: config.channels.iter().map(|channel| channel.pattern.source().to_owned()).collect(),
         sources: config.sources.iter().map(|source| source.name.clone()).collect(),
         issuers: config.auth.issuers.iter().map(|issuer| issuer.name.clone()).collect(),
-        broker: "memory",
+        broker: if parts.redis.is_some() { "redis" } else { "memory" },
+        redis: parts.redis.as_ref().map(|stage| redis(&stage.borrow())),
     };
     response::json(StatusCode::OK, &info)
+}
+
+fn redis(stage: &Stage) -> RedisInfo {
+    RedisInfo {
+        written: stage.written.to_string(),
+        other: stage.other.as_ref().map(ToString::to_string),
+        to_come: stage.other.as_ref().map(|_| stage.to_come),
+    }
 }
 
 fn endpoints(config: &Checked, public: SocketAddr) -> Vec<EndpointInfo> {

@@ -31,6 +31,7 @@ use axum::body::Body;
 use axum::middleware::{Next, from_fn};
 use http::{Request, Response};
 use tokio::runtime::Handle;
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use self::caller::Need;
@@ -40,6 +41,7 @@ use super::accept::{Places, accept};
 use super::connection::{self, Patience, serve};
 use super::response;
 use crate::auth::Admitter;
+use crate::broker::Stage;
 use crate::cluster::Pods;
 use crate::console;
 use crate::intake::Counts;
@@ -71,6 +73,8 @@ pub struct InternalParts {
     pub pods: Pods,
     /// Who hears which channel.
     pub roster: Arc<Roster>,
+    /// Which Redis carries publications, where one does.
+    pub redis: Option<watch::Receiver<Stage>>,
     /// Who reads histories.
     pub pages: Arc<Pages>,
     /// What came in.

@@ -31,7 +31,7 @@ impl Census {
         let (mut backoff, mut log) = (Backoff::default(), Quiet::default());
         loop {
             // Asked again now and then only because a wait has to have an end.
-            while self.shared.link.ready(LEASE).await.is_err() {}
+            while self.shared.link.load_full().ready(LEASE).await.is_err() {}
             let trouble = match self.shared.register().await {
                 Ok(serial) => {
                     log.end();
@@ -120,7 +120,7 @@ impl Shared {
     async fn register(&self) -> Result<u64, Trouble> {
         let picture = self.ledger.lock().picture();
         let serial = fastrand::u64(..u64::MAX / 2);
-        self.link.query::<()>(redis::cmd("DEL").arg(&self.beside)).await?;
+        self.link.load_full().query::<()>(redis::cmd("DEL").arg(&self.beside)).await?;
         for chunk in picture.chunks(CHUNK) {
             let mut write = redis::cmd("HSET");
             write.arg(&self.beside);
@@ -129,12 +129,12 @@ impl Shared {
             }
             let mut pipeline = redis::pipe();
             pipeline.add_command(write).cmd("PEXPIRE").arg(&self.beside).arg(millis(LEASE));
-            self.link.pipeline(&pipeline).await?;
+            self.link.load_full().pipeline(&pipeline).await?;
         }
         let mut call = Call::default();
         call.key(&self.pods).key(&self.own).key(&self.beside);
         call.arg(&self.pod).arg(millis(LEASE)).arg(serial);
-        self.link.invoke::<()>(&REGISTER, &call).await?;
+        self.link.load_full().invoke::<()>(&REGISTER, &call).await?;
         self.ledger.lock().registered();
         Ok(serial)
     }
@@ -160,7 +160,7 @@ impl Shared {
                 Step::Left(subjects, stamp) => tell(&mut call, "L", subjects, *stamp),
             }
         }
-        let answers: Value = self.link.invoke(&BATCHES, &call).await?;
+        let answers: Value = self.link.load_full().invoke(&BATCHES, &call).await?;
         let Value::Array(answers) = answers else { return Err(Trouble::Odd) };
         let answers: Vec<Counted> = answers.iter().map_while(counted).collect();
         if answers.len() == asked { Ok(answers) } else { Err(Trouble::Odd) }

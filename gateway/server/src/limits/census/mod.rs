@@ -12,6 +12,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, UNIX_EPOCH};
 
+use arc_swap::ArcSwap;
 pub use ledger::{Bound, GivingWay};
 use ledger::{Ledger, Subjects, subjects};
 use parking_lot::Mutex;
@@ -43,7 +44,7 @@ pub struct Census {
 
 struct Shared {
     pod: String,
-    link: Link,
+    link: ArcSwap<Link>,
     /// Names in Redis: the set of pods, this pod's counts, and where they are written before they take effect.
     pods: String,
     own: String,
@@ -81,7 +82,7 @@ impl Census {
         let beside = format!("{own}:new");
         let shared = Shared {
             pod: pod.to_owned(),
-            link,
+            link: ArcSwap::from_pointee(link),
             pods,
             own,
             beside,
@@ -148,6 +149,14 @@ impl Census {
         }
         drop(ledger);
         self.shared.wake.notify_one();
+    }
+
+    /// Counts in the Redis behind `link` from now on. Until the other pods do, their connections are not in the sum.
+    pub fn go(&self, link: &Link) {
+        if !self.shared.link.load().is(link) {
+            self.shared.link.store(Arc::new(link.clone()));
+            self.doubt();
+        }
     }
 
     /// How many admissions the counts of all pods have decided, and how many those of this pod alone, because Redis could not be asked.

@@ -9,12 +9,13 @@ use std::time::Duration;
 use lease::Asked;
 pub use lease::{Lease, LeaseKeys};
 use rtgw_model::GapReason;
+use tokio::sync::watch;
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
 use super::status::SourceStatus;
 use super::{Concerned, SourceSink};
-use crate::redis_link::{Address, Link, Quiet};
+use crate::redis_link::{Address, Quiet};
 
 /// How often a pod asks whether it is its turn: about so long nobody reads after a reader that has stopped.
 const ASK_EVERY: Duration = Duration::from_millis(200);
@@ -25,8 +26,9 @@ pub(super) const HEARD_WITHIN: Duration = Duration::from_millis(300);
 pub struct OnePod {
     /// The source's name.
     pub name: String,
-    /// The Redis of the lease: that of the broker, which all pods have in common.
-    pub address: Address,
+    /// Every Redis in which the lease is held, and whether nobody reads without that one: pods of stages side by side have one of those in
+    /// common.
+    pub addresses: watch::Receiver<Vec<(Address, bool)>>,
     /// Where it is kept.
     pub keys: LeaseKeys,
     /// Whom a gap concerns ([`super::concerned`]).
@@ -45,10 +47,17 @@ impl OnePod {
         stop: &CancellationToken,
         read: impl Fn(Lease, GapReason, CancellationToken) -> F,
     ) {
-        let link = Link::new("the lease of a source", self.address.clone());
-        let lease = Lease::new(link.clone(), self.keys.clone(), Arc::clone(&self.status));
+        let mut addresses = self.addresses.clone();
+        let now = addresses.borrow_and_update().clone();
+        let lease = Lease::new(&now, self.keys.clone(), Arc::clone(&self.status));
+        let follow = async {
+            while addresses.changed().await.is_ok() {
+                lease.go(&addresses.borrow_and_update().clone());
+            }
+            std::future::pending::<()>().await;
+        };
         tokio::select! {
-            () = link.keep() => {}
+            () = follow => {}
             () = self.take_turns(&lease, stop, read) => {}
         }
     }
@@ -84,7 +93,7 @@ impl OnePod {
                     first = false;
                     self.status.set_up(false);
                     if log.speaks(trouble.reason()) {
-                        tracing::warn!(source = self.name, redis = %self.address, error = %trouble, reason = trouble.reason(),
+                        tracing::warn!(source = self.name, error = %trouble, reason = trouble.reason(),
                             "nobody knows which pod reads the source: {}", trouble.advice());
                         self.status.count_error(trouble.reason());
                     }
