@@ -128,6 +128,7 @@ const OPERATOR_ONLY: &[&str] = &[
     "no-secret",
     "only-a-secret",
     "pattern-twice",
+    "redis-previous-same",
     "same-name-twice",
     "secret-elsewhere",
     "secret-empty",

@@ -16,6 +16,16 @@ pub(super) fn rules() -> Vec<Rule> {
             "has several members: only one of managed, embedded and external can be meant",
         ),
         Rule::new(
+            "redis",
+            "has(self.previous) == has(self.writeTo)",
+            "previous and writeTo stand together: the Redis that is being left, and which of both is written (Previous at first, then Current)",
+        ),
+        Rule::new(
+            "redis",
+            "!has(self.previous) || has(self.external)",
+            "previous can only be left for external",
+        ),
+        Rule::new(
             "",
             "(has(self.redis) && (has(self.redis.managed) || has(self.redis.external))) || self.replicas <= 1",
             "several replicas need a Redis, or clients of one pod would not hear what is published in another: set redis.managed: {} or redis.external, or replicas to 1",
@@ -35,5 +45,6 @@ pub(super) fn rules() -> Vec<Rule> {
         ),
     ];
     rules.extend(spelling::redis_address("redis.external.url", "redis.external"));
+    rules.extend(spelling::redis_address("redis.previous.external.url", "redis.previous.external"));
     rules
 }
