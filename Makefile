@@ -2,7 +2,7 @@
 
 CARGO ?= cargo
 
-.PHONY: run test lint fmt bench generate ci setup conformance faults fuzz fuzz-fixed deny e2e-api
+.PHONY: run test lint fmt bench generate ci setup conformance faults fuzz fuzz-fixed deny e2e-api cluster
 
 # Builds the gateway and holds sockets at ws://127.0.0.1:8080/ws, with a few demo events per second and the console
 # at http://127.0.0.1:9090/console/. No Redis, no cluster, no key.
@@ -33,6 +33,7 @@ bench:
 generate:
 	RTGW_GENERATE=1 $(CARGO) test -q -p rtgw-crds --test generated
 	RTGW_GENERATE=1 $(CARGO) test -q -p rtgw --test generated
+	RTGW_GENERATE=1 $(CARGO) test -q -p tidy --test tidy chart
 
 # What every change has to pass.
 ci: setup lint test e2e-api
@@ -61,6 +62,10 @@ fuzz-fixed: setup
 # The whole of deny.toml, advisories included. Needs cargo-deny.
 deny:
 	$(CARGO) deny check
+
+# A node, the chart, the quickstart with a managed Redis and one message through all of it; left running. As root, without Docker.
+cluster:
+	e2e/play
 
 # The definition of RealtimeGateway on a real kube-apiserver: its rules and their cost, what kubectl shows. About 10 minutes the first
 # time, when etcd and kube-apiserver are compiled; seconds of server time after.

@@ -1,6 +1,7 @@
 //! The rules of the repository that no compiler checks; each test names the offenders.
 #![allow(clippy::unwrap_used, clippy::panic, clippy::print_stdout)]
 
+mod chart;
 mod crates;
 mod documents;
 mod examples;
