@@ -25,7 +25,7 @@ pub mod url;
 mod ways_in;
 pub mod yaml;
 
-pub use check::{Accepted, check, check_without_secrets};
+pub use check::{Accepted, check, check_operator, check_without_secrets};
 pub use checked::Checked;
 pub use problem::{Problem, Problems, Severity};
 pub use secrets::Secrets;

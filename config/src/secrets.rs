@@ -10,6 +10,7 @@ pub struct Secrets {
     by_name: BTreeMap<String, BTreeMap<String, Secret>>,
     elsewhere: BTreeMap<String, String>,
     unseen: bool,
+    mounted: bool,
 }
 
 impl Secrets {
@@ -21,6 +22,29 @@ impl Secrets {
     /// Whether nothing is known of them.
     pub(crate) fn are_unseen(&self) -> bool {
         self.unseen
+    }
+
+    /// None yet; those to come are mounted into this pod.
+    pub fn mounted() -> Self {
+        Self { mounted: true, ..Self::default() }
+    }
+
+    /// Whether they are mounted into this pod, so that no file is the place to add one.
+    pub fn are_mounted(&self) -> bool {
+        self.mounted
+    }
+
+    /// Adds all of `others` that are not there yet, and notes where they come from.
+    pub fn join(&mut self, others: &Self) {
+        self.mounted |= others.mounted;
+        for (name, values) in &others.by_name {
+            self.by_name.entry(name.clone()).or_insert_with(|| values.clone());
+        }
+    }
+
+    /// Whether a reference to `key` of the Secret `name` leads to a value.
+    pub fn has(&self, name: &str, key: &str) -> bool {
+        self.get(name).and_then(|values| values.get(key)).is_some_and(|value| !value.0.is_empty())
     }
 
     /// Adds a Secret. `false` where there already is one of this name: it is kept as it was.

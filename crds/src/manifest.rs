@@ -3,9 +3,12 @@
 use std::collections::BTreeMap;
 use std::sync::LazyLock;
 
+use rtgw_config::references::{self, SecretPlace};
 use rtgw_config::{
-    Accepted, Problem, Problems, Secrets, changes, defaults, raw, schema, shape, suggest, yaml,
+    Accepted, Problem, Problems, Secrets, changes, check_operator, checked, defaults, raw, schema, shape,
+    suggest, yaml,
 };
+use serde::Deserialize;
 use serde_json::Value;
 
 use crate::gateway::RealtimeGateway;
@@ -30,6 +33,8 @@ pub struct Manifests {
     gateways: Vec<Found>,
     /// By namespace.
     secrets: BTreeMap<String, Secrets>,
+    /// Of whatever namespace is the gateway's.
+    mounted: Secrets,
     problems: Problems,
     ignored: Vec<String>,
 }
@@ -48,9 +53,25 @@ pub struct Sketch {
     spec: Value,
     secrets: Secrets,
     generation: Option<u64>,
+    operator: Option<checked::Operator>,
 }
 
 impl Sketch {
+    /// Every reference to a Secret.
+    pub fn references(&self) -> Vec<SecretPlace> {
+        references::written(&self.spec)
+    }
+
+    /// The Secrets that there are for it.
+    pub fn secrets(&self) -> &Secrets {
+        &self.secrets
+    }
+
+    /// Who may ask for the pod's report, where that much is right.
+    pub fn operator(&self) -> Option<&checked::Operator> {
+        self.operator.as_ref()
+    }
+
     /// The generation that the operator wrote; `None` for a manifest.
     pub fn generation(&self) -> Option<u64> {
         self.generation
@@ -89,6 +110,12 @@ impl Manifests {
         manifests
     }
 
+    /// The same with Secrets that are mounted beside the texts. One that a text has too counts as the text says.
+    #[must_use]
+    pub fn with_mounted(self, mounted: Secrets) -> Self {
+        Self { mounted, ..self }
+    }
+
     /// Names of the gateways, in the order of the texts.
     pub fn names(&self) -> Vec<&str> {
         self.gateways.iter().map(|found| found.name.as_str()).collect()
@@ -105,8 +132,11 @@ impl Manifests {
         };
         let namespace = namespace.and_then(Value::as_str).unwrap_or(defaults::NAMESPACE);
         let spec = found.document.get("spec").cloned().unwrap_or_default();
-        let secrets = self.secrets.get(namespace).cloned().unwrap_or_default();
-        Some(Sketch { spec, secrets, generation })
+        let secrets = self.secrets_of(namespace);
+        let operator = found.document.get("operator").filter(|_| found.form == Form::Config);
+        let operator = operator.and_then(|operator| raw::Operator::deserialize(operator).ok());
+        let operator = operator.and_then(|operator| check_operator(&operator).ok());
+        Some(Sketch { spec, secrets, generation, operator })
     }
 
     /// Checks the gateway called `name`, or the only one.
@@ -176,6 +206,7 @@ impl Manifests {
 
     fn secrets_of(&self, namespace: &str) -> Secrets {
         let mut secrets = self.secrets.get(namespace).cloned().unwrap_or_default();
+        secrets.join(&self.mounted);
         for (other, theirs) in self.secrets.iter().filter(|(other, _)| other.as_str() != namespace) {
             theirs.names().for_each(|name| secrets.add_elsewhere(name, other));
         }

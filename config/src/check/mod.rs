@@ -22,7 +22,7 @@ mod token_places;
 
 use std::time::Duration;
 
-use crate::checked::{Checked, LogLevel, Secret, Written};
+use crate::checked::{Checked, LogLevel, Operator, Secret, Written};
 use crate::expression::{Expression, Scope};
 use crate::problem::{Problem, Problems};
 use crate::raw::{self, DurationText, Quantity, SecretRef};
@@ -67,6 +67,16 @@ pub fn check_without_secrets(config: &raw::Config, found: Problems) -> Result<Ve
     let fits = check.problems.is_acceptable();
     let problems = check.problems.into_vec();
     if fits { Ok(problems) } else { Err(problems) }
+}
+
+/// Checks who may ask for a pod's report, alone: it holds also where the rest of the configuration is refused.
+///
+/// # Errors
+/// Everything that is wrong with it.
+pub fn check_operator(operator: &raw::Operator) -> Result<Operator, Vec<Problem>> {
+    let mut check = Check { secrets: &Secrets::default(), problems: Problems::default() };
+    let checked = check.operator(operator);
+    if check.problems.is_acceptable() { Ok(checked) } else { Err(check.problems.into_vec()) }
 }
 
 /// One run over a configuration.
@@ -230,6 +240,9 @@ impl Check<'_> {
                     format!("there is one in the namespace `{namespace}`, which is not the gateway's")
                 }
                 (None, Some(near)) => format!("did you mean `{near}`?"),
+                (None, None) if self.secrets.are_mounted() => {
+                    "create it; one that is new to the configuration is mounted with the next rollout".into()
+                }
                 (None, None) => "put the Secret into the same file, behind a line of `---`".into(),
             };
             self.problems.add(

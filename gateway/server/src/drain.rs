@@ -3,9 +3,10 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use rtgw_config::checked;
 use rtgw_hub::Input;
 use tokio::signal::unix::{Signal, SignalKind, signal};
-use tokio::time::{Instant, interval};
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
@@ -32,6 +33,21 @@ pub struct Plan {
     pub deadline: Duration,
     /// How far the returns of clients are spread.
     pub spread: Duration,
+    /// How much the pauses between closes vary, percent.
+    pub jitter_percent: u8,
+}
+
+impl Plan {
+    /// For one of a gateway's pods, by itself: half of the gateway's rate, because two of them may go at once.
+    pub fn of_a_pod(drain: &checked::Drain) -> Self {
+        Self {
+            cordon: drain.cordon_delay,
+            per_second: (drain.max_per_second / 2).max(1),
+            deadline: drain.timeout,
+            jitter_percent: drain.jitter_percent,
+            ..Self::default()
+        }
+    }
 }
 
 impl Default for Plan {
@@ -42,6 +58,7 @@ impl Default for Plan {
             per_second: 200,
             deadline: Duration::from_secs(30),
             spread: Duration::from_secs(5),
+            jitter_percent: 0,
         }
     }
 }
@@ -100,12 +117,12 @@ impl Drain {
         self.readiness.drain();
         info!(connections = self.connections.held(), cordon = ?self.plan.cordon, "draining");
         tokio::time::sleep(self.plan.cordon).await;
+        self.readiness.evacuate();
         self.stop_listening.cancel();
         let start = Instant::now();
         let mut logged = start;
-        let mut steps = interval(STEP);
+        let mut pace = Pace { plan: self.plan, at: Duration::ZERO, owed: 0 };
         loop {
-            steps.tick().await;
             let held = self.connections.held();
             if held == 0 {
                 info!(took = ?start.elapsed(), "every connection is closed");
@@ -120,7 +137,8 @@ impl Drain {
                 logged = Instant::now();
                 info!(connections = held, "draining");
             }
-            self.evict(share(&self.plan, start.elapsed(), held));
+            self.evict(pace.share(start.elapsed(), held));
+            tokio::time::sleep(pause(&self.plan)).await;
         }
     }
 
@@ -136,14 +154,36 @@ impl Drain {
     }
 }
 
-/// How many of `held` connections to close in this step: the plan's rate, or what is needed to be done by the deadline.
-fn share(plan: &Plan, elapsed: Duration, held: u32) -> u32 {
-    let step = u64::try_from(STEP.as_millis()).unwrap_or(1);
-    let by_rate = (u64::from(plan.per_second) * step).div_ceil(1000);
-    let left = plan.deadline.saturating_sub(elapsed);
-    let steps_left = u64::try_from(left.as_millis()).unwrap_or(u64::MAX) / step;
-    let by_deadline = u64::from(held).div_ceil(steps_left.max(1));
-    u32::try_from(by_rate.max(by_deadline)).unwrap_or(u32::MAX).min(held)
+/// [`STEP`], more or less.
+fn pause(plan: &Plan) -> Duration {
+    let most = f64::from(plan.jitter_percent) / 100.0;
+    STEP.mul_f64(1.0 + most * (2.0 * fastrand::f64() - 1.0))
+}
+
+/// Keeps a rate over steps of whatever length: what is not closed in one for want of a whole connection is owed to the next.
+struct Pace {
+    plan: Plan,
+    /// When the last step was.
+    at: Duration,
+    /// Thousandths of a connection.
+    owed: u64,
+}
+
+impl Pace {
+    /// How many of `held` connections to close in the step at `elapsed`: the plan's rate, or what is needed to be done by the deadline.
+    fn share(&mut self, elapsed: Duration, held: u32) -> u32 {
+        let millis = |duration: Duration| u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
+        // A process that was held up does not make up for it at once.
+        let passed = millis(elapsed.saturating_sub(self.at)).clamp(1, 5 * millis(STEP));
+        self.at = elapsed;
+        let owed = self.owed.saturating_add(u64::from(self.plan.per_second).saturating_mul(passed));
+        let by_rate = owed / 1000;
+        self.owed = owed % 1000;
+        let left = self.plan.deadline.saturating_sub(elapsed);
+        let steps_left = millis(left) / millis(STEP);
+        let by_deadline = u64::from(held).div_ceil(steps_left.max(1));
+        u32::try_from(by_rate.max(by_deadline)).unwrap_or(u32::MAX).min(held)
+    }
 }
 
 #[cfg(test)]

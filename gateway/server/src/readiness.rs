@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use parking_lot::Mutex;
+use rtgw_config::pod::Phase;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
@@ -25,6 +26,7 @@ const BROKER: &str = "broker";
 pub struct Readiness {
     proven: AtomicBool,
     draining: AtomicBool,
+    evacuating: AtomicBool,
     state: Mutex<State>,
 }
 
@@ -94,6 +96,24 @@ impl Readiness {
         self.draining.load(Ordering::Relaxed)
     }
 
+    /// It takes none any more, and closes those that it has.
+    pub fn evacuate(&self) {
+        self.evacuating.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether the pod wants connections, as it reports.
+    pub fn phase(&self) -> Phase {
+        if self.evacuating.load(Ordering::Relaxed) {
+            Phase::Evacuating
+        } else if self.draining() {
+            Phase::Cordoned
+        } else if self.proven() {
+            Phase::Serving
+        } else {
+            Phase::Starting
+        }
+    }
+
     /// Whether a probe came back once.
     pub fn proven(&self) -> bool {
         self.proven.load(Ordering::Relaxed)
@@ -158,7 +178,7 @@ mod tests {
         let readiness = Readiness::new();
         readiness.watch("source:jobs".into(), || false);
         readiness.watch("source:other".into(), || true);
-        assert!(!readiness.verdict().ready);
+        assert!(!readiness.verdict().ready && readiness.phase() == Phase::Starting);
         readiness.probed(Duration::from_millis(1));
         let verdict = readiness.verdict();
         assert!(verdict.ready);
@@ -168,7 +188,10 @@ mod tests {
         readiness.forget("source:jobs");
         assert_eq!(readiness.verdict().degraded, ["broker"]);
         assert!(!readiness.delivering());
+        assert_eq!(readiness.phase(), Phase::Serving);
         readiness.drain();
-        assert!(!readiness.verdict().ready);
+        assert!(!readiness.verdict().ready && readiness.phase() == Phase::Cordoned);
+        readiness.evacuate();
+        assert_eq!(readiness.phase(), Phase::Evacuating);
     }
 }

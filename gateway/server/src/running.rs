@@ -4,14 +4,21 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use arc_swap::ArcSwap;
-use rtgw_config::Checked;
+use jiff::Timestamp;
+use parking_lot::Mutex;
+use rtgw_config::pod::{ConfigReport, SecretsReport};
+use rtgw_config::{Checked, Problem, pod, raw};
+use rtgw_crds::Sketch;
 use sha1::{Digest, Sha1};
+
+use crate::secrets_seen::SecretsSeen;
 
 /// The running configuration; loaded by whoever shows something of it.
 #[derive(Debug)]
 pub struct Running {
     current: ArcSwap<Current>,
     refused: AtomicBool,
+    files: Mutex<Files>,
     results: [AtomicU64; ReloadResult::ALL.len()],
 }
 
@@ -20,8 +27,20 @@ pub struct Running {
 pub struct Current {
     /// What runs.
     pub config: Arc<Checked>,
-    /// Names its content.
+    /// Names its content: as whoever wrote it calls it, else by the content itself.
     pub revision: String,
+    /// The generation that the operator wrote; absent for a manifest.
+    pub generation: Option<u64>,
+    /// Whether it is the operator's `last-good.yaml`.
+    pub last_good: bool,
+}
+
+/// What the files hold, whether it runs or not.
+#[derive(Debug, Default)]
+struct Files {
+    refused: Option<pod::Refused>,
+    secrets: SecretsReport,
+    seen: SecretsSeen,
 }
 
 /// How a reload ended: the label `result`.
@@ -52,10 +71,10 @@ impl ReloadResult {
 impl Running {
     /// The configuration that a process starts with.
     pub fn new(config: Arc<Checked>) -> Arc<Self> {
-        let current = Current { revision: revision(&config), config };
         Arc::new(Self {
-            current: ArcSwap::from_pointee(current),
+            current: ArcSwap::from_pointee(Current::new(config)),
             refused: AtomicBool::new(false),
+            files: Mutex::default(),
             results: Default::default(),
         })
     }
@@ -65,20 +84,38 @@ impl Running {
         self.current.load_full()
     }
 
-    /// The same, shown from now on.
-    pub fn replace(&self, config: Arc<Checked>) {
-        self.current.store(Arc::new(Current { revision: revision(&config), config }));
+    /// Another one, shown from now on.
+    pub fn replace(&self, current: Current) {
+        self.current.store(Arc::new(current));
     }
 
-    /// Counts how a reload ended; also says whether the files hold something that does not run.
+    /// Notes what the files hold; `refused` is what is wrong with it.
+    pub fn hold(&self, sketch: Option<&Sketch>, refused: Option<&[Problem]>) {
+        let mut files = self.files.lock();
+        if let Some(sketch) = sketch {
+            files.secrets = files.seen.report(sketch, Timestamp::now());
+        }
+        let generation = sketch.and_then(Sketch::generation);
+        files.refused = refused.map(|problems| refusal(generation, problems));
+        self.refused.store(refused.is_some(), Ordering::Relaxed);
+    }
+
+    /// What there is to report of the configuration that runs, and of the files.
+    pub fn report(&self) -> (ConfigReport, SecretsReport) {
+        let (current, files) = (self.load(), self.files.lock());
+        let config = ConfigReport {
+            versions: vec![raw::VERSION],
+            generation: current.generation,
+            revision: Some(current.revision.clone()),
+            last_good: current.last_good,
+            refused: files.refused.clone(),
+        };
+        (config, files.secrets.clone())
+    }
+
+    /// Counts how a reload ended.
     pub fn ended(&self, result: ReloadResult) {
         self.results[result as usize].fetch_add(1, Ordering::Relaxed);
-        self.note(result == ReloadResult::Refused);
-    }
-
-    /// Says whether the files hold something that was refused.
-    pub fn note(&self, refused: bool) {
-        self.refused.store(refused, Ordering::Relaxed);
     }
 
     /// What to say about the files: `accepted`, or `refused` while an older configuration goes on.
@@ -90,6 +127,22 @@ impl Running {
     pub fn count(&self, result: ReloadResult) -> u64 {
         self.results[result as usize].load(Ordering::Relaxed)
     }
+}
+
+impl Current {
+    /// A configuration that is no file of the operator's.
+    pub fn new(config: Arc<Checked>) -> Self {
+        let revision = config.revision.clone().unwrap_or_else(|| revision(&config));
+        Self { revision, config, generation: None, last_good: false }
+    }
+}
+
+/// What was wrong with a configuration, for a report.
+pub fn refusal(generation: Option<u64>, problems: &[Problem]) -> pod::Refused {
+    let errors = problems.iter().filter(|problem| problem.is_error());
+    let fault =
+        |problem: &Problem| pod::Fault { path: problem.path.clone(), message: problem.message.clone() };
+    pod::Refused { generation, problems: errors.map(fault).collect(), more: 0 }
 }
 
 /// Names the content of a configuration: equal for equal content, and without a trace of its secrets, which print only their length.

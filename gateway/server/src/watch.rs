@@ -10,6 +10,7 @@ use rtgw_crds::Text;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::manifests;
+use crate::mounted::{self, Mounted};
 
 /// How often the files are looked at.
 pub const EVERY: Duration = Duration::from_millis(500);
@@ -19,22 +20,33 @@ const SETTLED: Duration = Duration::from_millis(50);
 const LOOKS: usize = 20;
 
 /// What the files hold, or what is wrong with reading them.
-pub type Read = Result<Vec<Text>, Vec<Problem>>;
+pub type Read = Result<Content, Vec<Problem>>;
+
+/// What files hold.
+#[derive(Clone, Debug)]
+pub struct Content {
+    /// Manifests.
+    pub texts: Vec<Text>,
+    /// Secrets that are mounted beside them; `None` where none are meant to be.
+    pub secrets: Option<Mounted>,
+}
 
 /// Files to watch. Standard input is read once: what it said is kept.
 #[derive(Debug)]
 pub struct Files {
     paths: Vec<PathBuf>,
+    secrets: Option<PathBuf>,
     stdin: Option<Text>,
 }
 
 impl Files {
-    /// Reads `paths` (`-` is standard input) for the first time.
-    pub fn open(paths: Vec<PathBuf>) -> (Self, Read) {
-        let first = manifests::texts(&paths, None);
-        let at = paths.iter().position(|path| path == Path::new("-"));
-        let stdin = at.and_then(|at| first.as_ref().ok()?.get(at).cloned());
-        (Self { paths, stdin }, first)
+    /// Reads `paths` (`-` is standard input) and the folder of mounted Secrets for the first time.
+    pub fn open(paths: Vec<PathBuf>, secrets: Option<PathBuf>) -> (Self, Read) {
+        let mut files = Self { paths, secrets, stdin: None };
+        let first = files.read();
+        let at = files.paths.iter().position(|path| path == Path::new("-"));
+        files.stdin = at.and_then(|at| first.as_ref().ok()?.texts.get(at).cloned());
+        (files, first)
     }
 
     /// The files' paths.
@@ -44,7 +56,14 @@ impl Files {
 
     /// What the files hold now.
     pub fn read(&self) -> Read {
-        manifests::texts(&self.paths, self.stdin.as_ref())
+        self.beside(&self.paths)
+    }
+
+    /// What `paths` hold now, with the same Secrets.
+    pub fn beside(&self, paths: &[PathBuf]) -> Read {
+        let texts = manifests::texts(paths, self.stdin.as_ref())?;
+        let secrets = self.secrets.as_deref().map(mounted::read).transpose()?;
+        Ok(Content { texts, secrets })
     }
 }
 
@@ -68,6 +87,11 @@ impl Watch {
     /// The files' paths.
     pub fn paths(&self) -> &[PathBuf] {
         self.files.paths()
+    }
+
+    /// The files, watched no more.
+    pub fn into_files(self) -> Files {
+        self.files
     }
 
     /// Waits for other content than told last, or for SIGHUP.
@@ -117,7 +141,9 @@ impl Watch {
 fn same(one: &Read, other: &Read) -> bool {
     match (one, other) {
         (Ok(one), Ok(other)) => {
-            one.len() == other.len() && one.iter().zip(other).all(|(one, other)| one.content == other.content)
+            let same_texts = one.texts.len() == other.texts.len()
+                && one.texts.iter().zip(&other.texts).all(|(one, other)| one.content == other.content);
+            same_texts && one.secrets == other.secrets
         }
         (Err(one), Err(other)) => {
             one.iter().map(ToString::to_string).eq(other.iter().map(ToString::to_string))
@@ -137,7 +163,7 @@ mod tests {
 
     async fn next(watch: &mut Watch) -> Result<String, usize> {
         let read = tokio::time::timeout(Duration::from_secs(20), watch.next()).await.unwrap();
-        read.map(|texts| texts[0].content.clone()).map_err(|problems| problems.len())
+        read.map(|read| read.texts[0].content.clone()).map_err(|problems| problems.len())
     }
 
     #[tokio::test]
@@ -152,8 +178,8 @@ mod tests {
         let (data, path) = (folder.join("..data"), folder.join("config.yaml"));
         symlink("v1", &data).unwrap();
         symlink("..data/config.yaml", &path).unwrap();
-        let (files, first) = Files::open(vec![path.clone()]);
-        assert_eq!(first.as_ref().unwrap()[0].content, "one");
+        let (files, first) = Files::open(vec![path.clone()], None);
+        assert_eq!(first.as_ref().unwrap().texts[0].content, "one");
         let mut watch = Watch::new(files, first).unwrap();
 
         symlink("v2", folder.join("..new")).unwrap();

@@ -78,7 +78,8 @@ struct Live {
 impl Live {
     fn new(expiry: &str) -> Self {
         let any = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
-        let options = Options { listen: any, admin: any, redis: None, shards: Some(2), demo: false };
+        let options =
+            Options { listen: any, admin: any, redis: None, shards: Some(2), demo: false, pod_uid: None };
         let bound = bind(checked(&format!("{HEAD}{expiry}{CHANNELS}")), options).unwrap();
         let (public, admin) = (bound.public().unwrap(), bound.internal().unwrap());
         let runtime = tokio::runtime::Builder::new_multi_thread()

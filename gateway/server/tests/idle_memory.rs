@@ -81,7 +81,8 @@ fn an_idle_connection_holds_few_bytes() {
     }]);
     let checked = checked.check(None).unwrap_or_else(|problems| panic!("{problems:?}")).checked;
     let any = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
-    let options = Options { listen: any, admin: any, redis: None, shards: Some(1), demo: false };
+    let options =
+        Options { listen: any, admin: any, redis: None, shards: Some(1), demo: false, pod_uid: None };
     let bound = bind(checked, options).unwrap();
     let (public, admin) = (bound.public().unwrap(), bound.internal().unwrap());
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();

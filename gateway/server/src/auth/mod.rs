@@ -13,6 +13,7 @@ mod jwks;
 mod jws;
 mod key;
 mod key_set;
+mod operator;
 mod origin;
 mod remembered;
 mod sign;
@@ -30,6 +31,8 @@ mod credentials_tests;
 #[cfg(test)]
 mod key_set_tests;
 #[cfg(test)]
+mod operator_tests;
+#[cfg(test)]
 mod token_tests;
 
 use std::fmt;
@@ -44,6 +47,7 @@ pub use admitter::Admitter;
 pub use api_keys::{ApiKey, ApiKeys};
 pub use credential::{Credential, Place, of_program as credential_of_program};
 pub use credentials::Credentials;
+pub use operator::judge_operator;
 pub use sign::sign;
 pub use token_error::{TOKEN_BYTES, TokenError};
 pub use verdict::{AuthError, Verified};

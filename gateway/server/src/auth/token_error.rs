@@ -45,6 +45,9 @@ pub enum TokenError {
     /// `exp` has passed.
     #[error("the token has expired: get a new one")]
     Expired,
+    /// More than the operator's tokens may live.
+    #[error("the operator's token lives longer than {} seconds", rtgw_config::pod::TOKEN_SECONDS)]
+    TooLongLived,
     /// `nbf` has not come, or is no number of seconds.
     #[error(
         "the token is not valid yet (`nbf`): check the clocks of issuer and gateway, or the issuer's leeway"

@@ -5,13 +5,15 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use anyhow::Context;
-use rtgw_config::checked::{Checked, RedisAddress};
+use rtgw_config::checked::{Checked, LogLevel, RedisAddress};
+use rtgw_config::pod::POD_UID_ENV;
 use tokio_util::sync::CancellationToken;
 
 use super::Failure;
 use crate::drain::Signals;
-use crate::reload::{self, Source};
+use crate::reload::{self, Loaded, Source, Unusable};
 use crate::telemetry::{self, LogFormat};
+use crate::waiting;
 use crate::wiring::{self, Bound, Options};
 
 /// Expressions are evaluated on the runtime's threads, and their library recurses: deep but bounded trees need this much.
@@ -25,6 +27,9 @@ pub(super) struct Serve {
     /// Manifests: a RealtimeGateway and the Secrets it names, in any number of YAML documents; `-` is standard input.
     #[arg(short, long = "file", value_name = "FILE", required = true)]
     files: Vec<PathBuf>,
+    /// Secrets as files, as Kubernetes mounts them: DIR/NAME/KEY. A start waits for those that the configuration names.
+    #[arg(long, value_name = "DIR")]
+    secrets: Option<PathBuf>,
     /// Which gateway, where the files hold several.
     #[arg(long, value_name = "GATEWAY")]
     name: Option<String>,
@@ -51,14 +56,31 @@ pub(super) struct Serve {
 impl Serve {
     pub(super) fn run(self) -> Result<(), Failure> {
         let redis = self.redis.as_deref().map(redis).transpose()?;
-        let (config, source) = opened(self.files, self.name)?;
-        telemetry::start(config.log_level, self.log_format.unwrap_or_else(LogFormat::detect))?;
+        let format = self.log_format.unwrap_or_else(LogFormat::detect);
+        let pod_uid = std::env::var(POD_UID_ENV).ok().filter(|uid| !uid.is_empty());
+        let found = match reload::open(self.files, self.secrets, self.name) {
+            Err(unusable) if unusable.refused.only_waits() => {
+                telemetry::start(LogLevel::Info, format)?;
+                let Some(found) = waiting::for_secrets(*unusable, self.admin, pod_uid.as_deref())? else {
+                    return Ok(());
+                };
+                telemetry::set_level(found.0.checked.log_level);
+                found
+            }
+            opened => {
+                let found = opened.map_err(|unusable| refused(&unusable))?;
+                telemetry::start(found.0.checked.log_level, format)?;
+                found
+            }
+        };
+        let (config, source) = warned(found);
         let options = Options {
             listen: self.listen,
             admin: self.admin,
             redis,
             shards: self.shards.map(usize::from),
             demo: self.demo,
+            pod_uid,
         };
         let token = first_token(&config);
         let paths: Vec<String> = config.endpoints.iter().map(|endpoint| endpoint.path.clone()).collect();
@@ -88,14 +110,16 @@ impl Serve {
     }
 }
 
+fn refused(unusable: &Unusable) -> Failure {
+    Failure::Refused(super::check::text(&unusable.refused.problems))
+}
+
 /// The configuration to start with; its files are looked at again from then on.
-fn opened(files: Vec<PathBuf>, name: Option<String>) -> Result<(Checked, Source), Failure> {
-    let (loaded, source) =
-        reload::open(files, name).map_err(|problems| Failure::Refused(super::check::text(&problems)))?;
+fn warned((loaded, source): (Loaded, Source)) -> (Checked, Source) {
     if !loaded.warnings.is_empty() {
         super::report(&super::check::text(&loaded.warnings));
     }
-    Ok((loaded.checked, source))
+    (loaded.checked, source)
 }
 
 /// The URL of `--redis`; what is wrong with it is a wrong command line.

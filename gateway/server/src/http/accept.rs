@@ -1,7 +1,7 @@
 //! The accept loop: bounded connections, each a task of its own with the loop as its owner.
 
 use std::collections::VecDeque;
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -28,6 +28,22 @@ const BACKLOG: i32 = 4096;
 /// # Errors
 /// An address that is taken or may not be used.
 pub fn listen(address: SocketAddr) -> std::io::Result<std::net::TcpListener> {
+    match bound(address) {
+        // A machine without IPv6: all addresses are those of IPv4.
+        Err(error) if address.ip() == Ipv6Addr::UNSPECIFIED && is_without_ipv6(&error) => {
+            bound((Ipv4Addr::UNSPECIFIED, address.port()).into())
+        }
+        bound => bound,
+    }
+}
+
+fn is_without_ipv6(error: &std::io::Error) -> bool {
+    /// EAFNOSUPPORT of Linux: the family is switched off.
+    const FAMILY: i32 = 97;
+    error.raw_os_error() == Some(FAMILY) || error.kind() == std::io::ErrorKind::AddrNotAvailable
+}
+
+fn bound(address: SocketAddr) -> std::io::Result<std::net::TcpListener> {
     let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
     // A restart must not wait for the last connections of its predecessor to be forgotten.
     socket.set_reuse_address(true)?;

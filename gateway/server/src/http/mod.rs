@@ -21,6 +21,6 @@ mod wire;
 
 pub use accept::listen;
 pub use front::Front;
-pub use internal::{Internal, InternalParts, openapi};
+pub use internal::{Internal, InternalParts, Waiting, openapi};
 pub use public::{Public, PublicParts};
 pub use variants::{EndpointVariants, variants};

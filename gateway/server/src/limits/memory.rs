@@ -1,30 +1,37 @@
 //! How much memory this process may use, and which part of it outboxes may hold.
 
 use std::fs;
-use std::path::Path;
 
-/// Bytes that the process may use: the least limit of its cgroup (version 2) and of those above it, and the machine's memory; `None`
-/// where the system says neither.
+use super::cgroup;
+
+/// What the process needs before the first connection, threads and caches included.
+const BASE_BYTES: u64 = 48 << 20;
+/// What a connection takes, the kernel's buffers for its socket and its part of handshakes and fragmentation included: several times
+/// what an idle one was measured to take (`docs/performance.md`), because not all of them are idle.
+const CONNECTION_BYTES: u64 = 16 << 10;
+
+/// Bytes that the process may use: the least limit of its cgroup (version 2, or version 1) and of those above it, and the machine's
+/// memory; `None` where the system says neither.
 pub fn memory() -> Option<u64> {
-    let read = |path: &Path| fs::read_to_string(path).ok();
-    let limit = cgroup_limit(&read(Path::new("/proc/self/cgroup")).unwrap_or_default(), |group| {
-        read(&Path::new("/sys/fs/cgroup").join(group).join("memory.max"))
-    });
-    let machine = total(&read(Path::new("/proc/meminfo")).unwrap_or_default());
+    let limit =
+        cgroup::least("memory.max", "memory", "memory.limit_in_bytes", |text| text.trim().parse().ok());
+    let machine = total(&fs::read_to_string("/proc/meminfo").unwrap_or_default());
     limit.into_iter().chain(machine).min()
+}
+
+/// Connections that `memory` bytes hold beside what outboxes may take of it.
+pub fn connections_in(memory: Option<u64>, outbound_percent: u8) -> Option<u32> {
+    let memory = memory?;
+    let outbound = outbound_budget(outbound_percent, Some(memory))?;
+    let left = memory.saturating_sub(outbound).saturating_sub(BASE_BYTES);
+    // However little there is, one can be tried.
+    Some(u32::try_from(left / CONNECTION_BYTES).unwrap_or(u32::MAX).max(1))
 }
 
 /// What outboxes may hold of `memory` bytes.
 pub fn outbound_budget(percent: u8, memory: Option<u64>) -> Option<u64> {
     // In this order, because a percent of little memory must not be nothing.
     memory.map(|memory| memory.saturating_mul(u64::from(percent)) / 100)
-}
-
-/// `limit` reads the `memory.max` of a group by its path below the root, which is empty for the root itself.
-fn cgroup_limit(groups: &str, limit: impl Fn(&Path) -> Option<String>) -> Option<u64> {
-    let own = groups.lines().find_map(|line| line.strip_prefix("0::/"))?;
-    // In a container the own group is the root of what is seen. Without a limit the file says `max`.
-    Path::new(own).ancestors().filter_map(|group| limit(group)?.trim().parse().ok()).min()
 }
 
 fn total(meminfo: &str) -> Option<u64> {
@@ -38,18 +45,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_least_limit_of_the_groups_counts() {
-        let groups = "4:memory:/elsewhere\n0::/pods/one\n";
-        let limit = |limits: &[(&str, &str)]| {
-            let of = |group: &Path| limits.iter().find(|(known, _)| Path::new(known) == group);
-            cgroup_limit(groups, |group| Some(format!("{}\n", of(group)?.1)))
-        };
-        assert_eq!(limit(&[]), None);
-        assert_eq!(limit(&[("pods/one", "max"), ("elsewhere", "1")]), None);
-        assert_eq!(limit(&[("pods/one", "max"), ("pods", "1000")]), Some(1_000));
-        assert_eq!(limit(&[("pods/one", "300"), ("pods", "1000"), ("", "2000")]), Some(300));
-        assert_eq!(limit(&[("", "200")]), Some(200));
-        assert_eq!(cgroup_limit("4:memory:/\n", |_| Some("1".into())), None);
+    fn connections_fit_beside_what_outboxes_may_hold() {
+        assert_eq!(connections_in(Some(512 << 20), 25), Some((384 - 48) * 64));
+        assert_eq!(connections_in(Some(1 << 20), 25), Some(1));
+        assert_eq!(connections_in(Some(u64::MAX), 1), Some(u32::MAX));
+        assert_eq!(connections_in(None, 25), None);
     }
 
     #[test]

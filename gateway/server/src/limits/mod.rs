@@ -2,7 +2,9 @@
 //! how many messages of a tenant. Counts are exact however many come at once, and given back by drop.
 
 mod census;
+mod cgroup;
 mod connections;
+mod cpu;
 mod memory;
 mod network;
 mod open_files;
@@ -13,7 +15,8 @@ mod users;
 
 pub use census::{Bound, Census, Claim, GivingWay, Reach, Subject, Verdict};
 pub use connections::{Connections, Place};
-pub use memory::{memory, outbound_budget};
+pub use cpu::cpu_millis;
+pub use memory::{connections_in, memory, outbound_budget};
 pub use network::network_of;
 pub use open_files::{Capacity, capacity, open_files};
 pub use rate::Rate;

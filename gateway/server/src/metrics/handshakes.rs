@@ -47,6 +47,11 @@ impl Handshakes {
         self.pending.load(Ordering::Relaxed)
     }
 
+    /// All of them.
+    pub fn total(&self) -> u64 {
+        self.by_endpoint.lock().iter().flat_map(Results::values).sum()
+    }
+
     /// The counts, by the endpoint's number.
     pub fn counts(&self) -> Vec<BTreeMap<&'static str, u64>> {
         self.by_endpoint.lock().clone()

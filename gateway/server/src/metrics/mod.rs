@@ -9,6 +9,7 @@ mod scrape;
 use std::sync::Arc;
 
 pub use handshakes::Handshakes;
+pub use process::cpu_seconds;
 use prometheus_client::encoding::text;
 use prometheus_client::registry::Registry;
 pub use reports::Reports;

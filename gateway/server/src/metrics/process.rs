@@ -30,6 +30,11 @@ pub(super) fn read() -> Process {
     }
 }
 
+/// CPU time of this process, seconds.
+pub fn cpu_seconds() -> Option<f64> {
+    cpu(&fs::read_to_string("/proc/self/stat").ok()?)
+}
+
 fn resident(status: &str) -> Option<u64> {
     let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
     let kib: u64 = line.trim().strip_suffix(" kB")?.trim().parse().ok()?;

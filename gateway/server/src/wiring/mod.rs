@@ -27,19 +27,20 @@ use crate::client_publishing::ClientPublisher;
 use crate::commands::Commands;
 use crate::control::Control;
 use crate::demo;
-use crate::drain::Drain;
+use crate::drain::{self, Drain};
 use crate::http::{Internal, InternalParts, Public, PublicParts, listen, variants};
 use crate::intake::{Counts, Intake, Interests, Room, Sensitive};
 use crate::latest::Latest;
-use crate::limits::{self, Connections, Users, capacity, open_files};
+use crate::limits::{self, Capacity, Connections, Users};
 use crate::metrics::{Handshakes, Metrics, MetricsParts, Reports};
 use crate::publishing::Publisher;
 use crate::questions::{Questions, ToBroker};
 use crate::readiness::Readiness;
 use crate::recovery::{Pages, Recoveries};
-use crate::reload::Source;
+use crate::reload::{Refused, Source};
+use crate::reporter::{Reporter, ReporterParts};
 use crate::rulebook::Rulebook;
-use crate::running::Running;
+use crate::running::{Current, Running};
 use crate::source_publishing::SourcePublisher;
 use crate::sources::{FindRule, SourceStatuses};
 use crate::transport::{self, Settings, Transport};
@@ -64,6 +65,8 @@ pub struct Options {
     pub shards: Option<usize>,
     /// Publishes lifelike events.
     pub demo: bool,
+    /// UID of the pod, in a cluster.
+    pub pod_uid: Option<String>,
 }
 
 /// A gateway whose ports are bound; clients can connect, nothing is served yet.
@@ -122,7 +125,8 @@ impl Bound {
         let tasks = TaskTracker::new();
         let public_address = public.local_addr()?;
         let public = core.public(&config, public)?;
-        let internal = core.internal(public_address, internal, ended.clone())?;
+        let internal = core.internal(public_address, internal, &options, ended.clone())?;
+        let plan = config.drain.as_ref().map_or_else(drain::Plan::default, drain::Plan::of_a_pod);
         drop(config);
         if let Some(redis) = core.redis.clone() {
             let ended = ended.clone();
@@ -147,7 +151,7 @@ impl Bound {
         }
         ready(&core.together.control);
         stop.cancelled().await;
-        core.drain(accepting).await;
+        core.drain(plan, accepting).await;
         if let Some(shared) = &core.together.shared {
             shared.others.leave().await;
         }
@@ -287,6 +291,7 @@ impl Core {
         &self,
         public: SocketAddr,
         listener: TcpListener,
+        options: &Options,
         stop: CancellationToken,
     ) -> Result<std::thread::JoinHandle<()>> {
         let parts = MetricsParts {
@@ -322,8 +327,20 @@ impl Core {
             reports: Arc::clone(&self.reports),
             connections: Arc::clone(&self.connections),
             readiness: Arc::clone(&self.readiness),
+            reporter: self.reporter(options.pod_uid.clone()),
         };
         Internal::start(parts, listener, stop).context("cannot start the internal listener")
+    }
+
+    fn reporter(&self, uid: Option<String>) -> Reporter {
+        Reporter::new(ReporterParts {
+            uid,
+            running: Arc::clone(&self.running),
+            readiness: Arc::clone(&self.readiness),
+            connections: Arc::clone(&self.connections),
+            memory: Arc::clone(&self.memory),
+            handshakes: Arc::clone(&self.handshakes),
+        })
     }
 
     /// Starts what the configuration runs beside the listeners, and has it follow the configuration's files.
@@ -357,9 +374,15 @@ impl Core {
         };
         sources.apply(&self.running.load().config)?;
         let Some(Source { files, read, name, sketch, refused }) = source else { return Ok(()) };
-        if !refused.is_empty() {
-            reload::refused(&refused, &self.running.load().revision);
-            self.running.note(true);
+        let before = self.running.load();
+        let (last_good, generation) = (refused.is_some(), sketch.generation());
+        self.running.replace(Current { generation, last_good, ..Current::new(Arc::clone(&before.config)) });
+        match &refused {
+            Some(Refused { problems, sketch }) => {
+                reload::refused(problems, &before.revision);
+                self.running.hold(sketch.as_ref(), Some(problems));
+            }
+            None => self.running.hold(Some(&sketch), None),
         }
         let live = Live {
             running: Arc::clone(&self.running),
@@ -382,9 +405,9 @@ impl Core {
         Ok(())
     }
 
-    async fn drain(&self, stop_listening: CancellationToken) {
+    async fn drain(&self, plan: drain::Plan, stop_listening: CancellationToken) {
         let drain = Drain {
-            plan: crate::drain::Plan::default(),
+            plan,
             readiness: Arc::clone(&self.readiness),
             stop_listening,
             connections: Arc::clone(&self.connections),
@@ -428,9 +451,16 @@ fn latest(config: &Checked, rules: &Arc<Rulebook>, before: Option<&Latest>) -> O
     Latest::renewed(config, find_rule(rules), &number, before).map(Arc::new)
 }
 
+/// What this pod can really hold.
+fn capacity(config: &Checked) -> Capacity {
+    let limits = &config.limits;
+    let memory = limits::connections_in(limits::memory(), limits.outbound_memory_percent);
+    limits::capacity(limits.pod_connections, limits::open_files(), memory)
+}
+
 /// Places for connections, and for handshakes that are under way.
 fn places(config: &Checked, shards: usize) -> (Arc<Connections>, usize) {
-    let places = capacity(config.limits.pod_connections, open_files());
+    let places = capacity(config);
     let shards = u16::try_from(shards).unwrap_or(u16::MAX);
     (Connections::new(places.connections, shards), places.pending)
 }

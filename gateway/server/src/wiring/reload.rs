@@ -21,13 +21,13 @@ use crate::control::Control;
 use crate::http::{Front, variants};
 use crate::intake::{Intake, Room};
 use crate::latest::Latest;
-use crate::limits::{Connections, capacity, open_files};
+use crate::limits::Connections;
 use crate::outbound::Outbound;
 use crate::questions::ToBroker;
 use crate::recovery::Recoveries;
-use crate::reload::{self, Loaded};
+use crate::reload::{self, Loaded, Refused};
 use crate::rulebook::Rulebook;
-use crate::running::{ReloadResult, Running};
+use crate::running::{Current, ReloadResult, Running};
 use crate::telemetry;
 use crate::transport::Clock;
 use crate::watch::{Read, Watch};
@@ -88,13 +88,25 @@ impl Live {
         let ended = self.keys.ended.clone();
         while let Some(read) = ended.run_until_cancelled(watch.next()).await {
             let result = match judge(read, name.clone()).await {
-                Ok(loaded) => self.take(loaded, &mut sketch),
-                Err(problems) => Err(problems),
+                Ok(loaded) => {
+                    let written = loaded.sketch.clone();
+                    let taken = self.take(loaded, &mut sketch);
+                    taken.map_err(|problems| Refused { problems, sketch: Some(written) })
+                }
+                Err(refused) => Err(refused),
             };
-            let result = result.unwrap_or_else(|problems| {
-                refused(&problems, &self.running.load().revision);
-                ReloadResult::Refused
-            });
+            let result = match result {
+                // What is ignored is not what the pod is asked about.
+                Ok(result) => {
+                    self.running.hold(Some(&sketch), None);
+                    result
+                }
+                Err(Refused { problems, sketch }) => {
+                    refused(&problems, &self.running.load().revision);
+                    self.running.hold(sketch.as_ref(), Some(&problems));
+                    ReloadResult::Refused
+                }
+            };
             self.running.ended(result);
         }
     }
@@ -111,7 +123,9 @@ impl Live {
             tracing::warn!(path = %warning.path, "{}", warning.message);
         }
         let before = self.running.load();
-        self.swap(&before.config, &Arc::new(loaded.checked))?;
+        let current =
+            Current { generation: loaded.sketch.generation(), ..Current::new(Arc::new(loaded.checked)) };
+        self.swap(&before.config, current)?;
         *sketch = loaded.sketch;
         let more = changes.len().saturating_sub(PATHS);
         let shown = changes.get(..PATHS).unwrap_or(&changes).join(", ");
@@ -121,7 +135,8 @@ impl Live {
     }
 
     /// What can fail comes first; from then on everything is replaced.
-    fn swap(&mut self, before: &Checked, config: &Arc<Checked>) -> Result<(), Vec<Problem>> {
+    fn swap(&mut self, before: &Checked, current: Current) -> Result<(), Vec<Problem>> {
+        let config = &Arc::clone(&current.config);
         let held = classes::held(before, config);
         if !held.is_empty() {
             return Err(held);
@@ -146,12 +161,12 @@ impl Live {
         self.keys.keep(&admitter);
         self.commands.replace(config, &self.rules, &self.intake);
         self.room.resize(config.limits.pod_channels);
-        self.connections.resize(capacity(config.limits.pod_connections, open_files()).connections);
+        self.connections.resize(super::capacity(config).connections);
         self.memory.set_budget(super::outbound_budget(config));
         if let Some(shared) = &self.shared {
             shared.reload(config);
         }
-        self.running.replace(Arc::clone(config));
+        self.running.replace(current);
         self.front.replace(Arc::clone(config), variants, admitter);
         if let Err(error) = self.sources.apply(config) {
             tracing::error!(%error, "a source cannot be started");
@@ -197,10 +212,11 @@ impl CommandParts {
 }
 
 /// Compiles expressions, which needs a thread that may be busy for a while.
-async fn judge(read: Read, name: Option<String>) -> Result<Loaded, Vec<Problem>> {
+async fn judge(read: Read, name: Option<String>) -> Result<Loaded, Refused> {
     let judged = tokio::task::spawn_blocking(move || reload::judge(read, name.as_deref())).await;
-    judged
-        .unwrap_or_else(|_| Err(vec![Problem::error("files", "could not be judged: a fault of the gateway")]))
+    judged.unwrap_or_else(|_| {
+        Err(vec![Problem::error("files", "could not be judged: a fault of the gateway")].into())
+    })
 }
 
 /// Says everything that is wrong, and what goes on.

@@ -23,6 +23,7 @@ use rtgw::presence::Roster;
 use rtgw::publishing::Publisher;
 use rtgw::readiness::Readiness;
 use rtgw::recovery::Pages;
+use rtgw::reporter::{Reporter, ReporterParts};
 use rtgw::rulebook::Rulebook;
 use rtgw::running::Running;
 use rtgw::transport::{Clock, Handoff, Inbox, InboxFull, ShardInput, ShardReport};
@@ -272,6 +273,14 @@ impl Parts {
             revocations: Arc::default(),
         };
         let control = Control::new(self.inboxes.clone().into(), Arc::clone(&self.rules), Arc::default());
+        let reporter = Reporter::new(ReporterParts {
+            uid: None,
+            running: Arc::clone(&running),
+            readiness: Arc::clone(&self.readiness),
+            connections: Arc::clone(&self.connections),
+            memory: Arc::new(rtgw_hub::Account::new(1, None)),
+            handshakes: Arc::clone(&self.handshakes),
+        });
         InternalParts {
             running,
             admitter: Arc::new(ArcSwap::from_pointee(Admitter::new(config, self.rules.load()))),
@@ -287,6 +296,7 @@ impl Parts {
             reports: Arc::clone(&self.reports),
             connections: Arc::clone(&self.connections),
             readiness: Arc::clone(&self.readiness),
+            reporter,
         }
     }
 }

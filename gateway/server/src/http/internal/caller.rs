@@ -29,6 +29,8 @@ pub(super) enum Need {
     Read,
     /// A key with the scope `admin`.
     Admin,
+    /// The operator's token, and nothing else, where the configuration lists its keys; else a key with the scope `read`.
+    Report,
 }
 
 impl Need {
@@ -41,7 +43,7 @@ impl Need {
             Self::Presence => "presence",
             Self::Disconnect => "disconnect",
             Self::Revoke => "revoke",
-            Self::Read => "read",
+            Self::Read | Self::Report => "read",
             Self::Admin => "admin",
         }
     }
@@ -55,7 +57,7 @@ impl Need {
             KeyScope::Presence => self == Self::Presence,
             KeyScope::Disconnect => self == Self::Disconnect,
             KeyScope::Revoke => self == Self::Revoke,
-            KeyScope::Read => self == Self::Read,
+            KeyScope::Read => matches!(self, Self::Read | Self::Report),
         }
     }
 }
@@ -65,6 +67,8 @@ impl Need {
 pub(super) enum Caller {
     /// This machine's user, where the manifest has no keys.
     Local,
+    /// The operator of the cluster; it gets no further than to the report.
+    Operator,
     /// A program with a key.
     Program {
         /// The key's name in the manifest.
@@ -90,7 +94,7 @@ impl Caller {
     /// Who it is, for what is kept apart by caller.
     pub(super) fn name(&self) -> &str {
         match self {
-            Self::Local => "",
+            Self::Local | Self::Operator => "",
             Self::Program { name, .. } => name,
         }
     }
@@ -100,7 +104,14 @@ impl Caller {
     /// # Errors
     /// 403 with the scope's name.
     pub(super) fn check(&self, need: Need) -> Result<(), Refusal> {
-        let Self::Program { scopes, .. } = self else { return Ok(()) };
+        let scopes = match self {
+            Self::Local => return Ok(()),
+            Self::Operator if need == Need::Report => return Ok(()),
+            Self::Operator => {
+                return Err(Refusal::new(403, "forbidden", "the operator has no other business here"));
+            }
+            Self::Program { scopes, .. } => scopes,
+        };
         if matches!(need, Need::Page | Need::Key) || scopes.iter().any(|scope| need.is_met_by(scope)) {
             return Ok(());
         }
@@ -109,7 +120,7 @@ impl Caller {
 
     /// Whether it may publish to `channel`.
     pub(super) fn may_publish(&self, channel: &str) -> bool {
-        let Self::Program { scopes, .. } = self else { return true };
+        let Self::Program { scopes, .. } = self else { return matches!(self, Self::Local) };
         scopes.iter().any(|scope| match scope {
             KeyScope::Admin => true,
             KeyScope::Publish(pattern) => pattern.matches(channel).is_some(),
@@ -144,6 +155,8 @@ mod tests {
             Need::Read,
             Need::Admin,
         ];
+        assert!(needs.into_iter().all(|need| Caller::Operator.check(need).is_err()));
+        assert!(Caller::Operator.check(Need::Report).is_ok() && !Caller::Operator.may_publish("x"));
         for scope in KeyScope::WORDS.iter().chain(&["publish:*"]) {
             let caller = program(&[scope]);
             for need in needs {

@@ -5,9 +5,11 @@ use std::net::{IpAddr, SocketAddr};
 
 use axum::body::Body;
 use http::{HeaderMap, Method, Request, header};
+use rtgw_config::checked::Operator;
+use rtgw_model::Timestamp;
 
 use super::caller::{Caller, Need};
-use crate::auth::ApiKeys;
+use crate::auth::{ApiKeys, Place, credential_of_program, judge_operator};
 use crate::refusal::Refusal;
 
 /// Whether the listener is one that only this machine reaches.
@@ -54,6 +56,28 @@ impl Guard {
         let caller = Caller::find(keys, headers)?;
         caller.check(need)?;
         Ok(caller)
+    }
+
+    /// That the operator sends `request`, at `now`. Its `Host` is the pod's address, which nobody else needs to name; a browser, which
+    /// says so, has no business here.
+    ///
+    /// # Errors
+    /// 400, 401 or 403.
+    pub(super) fn judge_operator(
+        operator: &Operator,
+        headers: &HeaderMap,
+        now: Timestamp,
+    ) -> Result<Caller, Refusal> {
+        if [header::ORIGIN.as_str(), "sec-fetch-site"].iter().any(|name| headers.contains_key(*name)) {
+            return Err(forbidden("a browser may not ask for a pod's report"));
+        }
+        let refused = |error: &dyn std::error::Error| Refusal::new(401, "unauthorized", error.to_string());
+        let credential = credential_of_program(headers)?.filter(|found| found.place == Place::Header);
+        let token = credential.ok_or_else(|| {
+            Refusal::new(401, "unauthorized", "the operator's token is needed: Authorization: Bearer TOKEN")
+        })?;
+        judge_operator(operator, &token.text, now).map_err(|error| refused(&error))?;
+        Ok(Caller::Operator)
     }
 
     fn is_of_this_machine(self, host: Option<&str>) -> Result<(), Refusal> {

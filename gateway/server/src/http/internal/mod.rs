@@ -12,11 +12,13 @@ mod info;
 mod lists;
 mod openapi;
 mod orders;
+mod pod;
 mod presence;
 mod probes;
 mod publish;
 mod redacted;
 mod routes;
+mod waiting;
 mod whom;
 
 use std::net::SocketAddr;
@@ -37,6 +39,7 @@ use tokio_util::sync::CancellationToken;
 use self::caller::Need;
 use self::guard::Guard;
 use self::routes::ROUTES;
+pub use self::waiting::Waiting;
 use super::accept::{Places, accept};
 use super::connection::{self, Patience, serve};
 use super::response;
@@ -52,6 +55,7 @@ use crate::publishing::Publisher;
 use crate::readiness::Readiness;
 use crate::recovery::Pages;
 use crate::refusal::Refusal;
+use crate::reporter::Reporter;
 use crate::running::Running;
 
 /// Most connections at once: probes, a scraper or two, a few publishers and consoles.
@@ -87,6 +91,8 @@ pub struct InternalParts {
     pub connections: Arc<Connections>,
     /// The pod's state.
     pub readiness: Arc<Readiness>,
+    /// What the pod says of itself.
+    pub reporter: Reporter,
 }
 
 /// The internal listener's state.
@@ -105,24 +111,8 @@ impl Internal {
         listener: std::net::TcpListener,
         stop: CancellationToken,
     ) -> std::io::Result<JoinHandle<()>> {
-        listener.set_nonblocking(true)?;
         let guard = Guard::of(listener.local_addr()?);
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-        let listener = {
-            let _inside = runtime.enter();
-            tokio::net::TcpListener::from_std(listener)?
-        };
-        let router = Arc::new(Self { parts, started: Instant::now() }).router(guard);
-        let http = connection::http1(Patience::INTERNAL);
-        let stopping = stop.clone();
-        std::thread::Builder::new().name("internal".into()).spawn(move || {
-            runtime.block_on(accept(listener, Places::kept(MOST), stop, move |stream, peer| {
-                let (http, router, stop) = (http.clone(), router.clone(), stopping.clone());
-                async move {
-                    serve(&http, Patience::INTERNAL, stream, peer.ip().to_canonical(), router, stop).await;
-                }
-            }));
-        })
+        serve_router(Arc::new(Self { parts, started: Instant::now() }).router(guard), listener, stop)
     }
 
     fn router(self: Arc<Self>, guard: Guard) -> Router {
@@ -158,6 +148,16 @@ impl Internal {
         let internal = Arc::clone(self);
         move |mut request, next| {
             let parts = &internal.parts;
+            if need == Need::Report
+                && let Some(operator) = &parts.running.load().config.operator
+            {
+                let judged = Guard::judge_operator(operator, request.headers(), crate::clock::wall());
+                return match judged {
+                    Err(refusal) => Box::pin(async move { response::refused(&refusal) }),
+                    // Answered on this thread, however busy the others are.
+                    Ok(_) => Box::pin(next.run(request)),
+                };
+            }
             match guard.judge(parts.admitter.load().credentials().keys(), need, &request) {
                 Err(refusal) => Box::pin(async move { response::refused(&refusal) }),
                 Ok(caller) => {
@@ -168,6 +168,30 @@ impl Internal {
             }
         }
     }
+}
+
+/// Answers by `router` on a new thread until `stop`.
+fn serve_router(
+    router: Router,
+    listener: std::net::TcpListener,
+    stop: CancellationToken,
+) -> std::io::Result<JoinHandle<()>> {
+    listener.set_nonblocking(true)?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let listener = {
+        let _inside = runtime.enter();
+        tokio::net::TcpListener::from_std(listener)?
+    };
+    let http = connection::http1(Patience::INTERNAL);
+    let stopping = stop.clone();
+    std::thread::Builder::new().name("internal".into()).spawn(move || {
+        runtime.block_on(accept(listener, Places::kept(MOST), stop, move |stream, peer| {
+            let (http, router, stop) = (http.clone(), router.clone(), stopping.clone());
+            async move {
+                serve(&http, Patience::INTERNAL, stream, peer.ip().to_canonical(), router, stop).await;
+            }
+        }));
+    })
 }
 
 type Answering = Pin<Box<dyn Future<Output = Response<Body>> + Send>>;

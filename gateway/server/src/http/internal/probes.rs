@@ -58,6 +58,12 @@ pub(super) async fn ready(State(internal): State<Arc<Internal>>, uri: Uri) -> Re
     response::json(if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE }, &verdict)
 }
 
+/// `GET /readyz` of a pod that has no configuration to run yet.
+pub(super) async fn unready() -> Response<Body> {
+    let verdict = Verdict { ready: false, draining: false, degraded: vec!["secrets".into()] };
+    response::json(StatusCode::SERVICE_UNAVAILABLE, &Detail { verdict, config: "refused" })
+}
+
 /// `GET /metrics`.
 pub(super) async fn metrics(State(internal): State<Arc<Internal>>) -> Response<Body> {
     match internal.parts.metrics.text().await {

@@ -3,11 +3,14 @@
 use std::sync::Arc;
 
 use axum::routing::{MethodRouter, get, post};
+use rtgw_config::pod::PodReport;
 use schemars::generate::SchemaGenerator;
 use schemars::{JsonSchema, Schema};
 
 use super::caller::Need;
-use super::{Internal, draft, history, info, lists, openapi, orders, presence, probes, publish, redacted};
+use super::{
+    Internal, draft, history, info, lists, openapi, orders, pod, presence, probes, publish, redacted,
+};
 
 /// Gives the description of a type.
 pub(super) type Describe = fn(&mut SchemaGenerator) -> Schema;
@@ -107,7 +110,7 @@ fn members<T: JsonSchema>(generator: &mut SchemaGenerator) -> Schema {
 }
 
 /// All of them, in the order of the reference.
-pub(super) static ROUTES: [Route; 18] = [
+pub(super) static ROUTES: [Route; 19] = [
     Route {
         description: "Every channel must fit a scope publish:PATTERN of the key. The same idempotency key of the same API key for the \
              same channels is published once within five minutes.",
@@ -223,6 +226,13 @@ pub(super) static ROUTES: [Route; 18] = [
     Route {
         answer: Some(of::<info::Info>),
         ..read("/v1/info", "What runs here, and its figures", || get(info::info))
+    },
+    Route {
+        need: Some(Need::Report),
+        answer: Some(of::<PodReport>),
+        description: "At most 16 KiB. In a cluster, where the configuration lists the operator's keys, its token is needed and no API key will \
+             do: EdDSA, for the object's UID, at most 60 seconds.",
+        ..open("/v1/pod", "This pod, for the operator", || get(pod::report))
     },
     Route {
         need: Some(Need::Key),
