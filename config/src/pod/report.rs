@@ -36,7 +36,7 @@ pub struct PodReport {
     pub phase: Phase,
     /// Whether it was told to end.
     pub terminating: bool,
-    /// Places that are held, also by connections that are being closed: at 0 the pod may go.
+    /// Connections that are still to be closed before a pod may go.
     pub remaining: u32,
 }
 

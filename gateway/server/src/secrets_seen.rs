@@ -73,9 +73,9 @@ mod tests {
         };
         assert_eq!(report.loaded, [loaded("1970-01-01T00:00:00Z", &["jwt"])]);
         assert_eq!(seen.report(&sketch("unused: x"), at(5)).loaded, report.loaded, "nothing changed");
-        let report = seen.report(&sketch("old: y"), at(7));
+        let report = seen.report(&sketch("old: next"), at(7));
         assert_eq!(report.loaded, [loaded("1970-01-01T00:00:07Z", &["jwt", "old"])]);
         assert_eq!(report.missing.len(), 1);
-        assert!(!format!("{seen:?}").contains("\"y\""));
+        assert!(!format!("{seen:?}").contains("next"));
     }
 }

@@ -69,7 +69,10 @@ async fn a_start_waits_for_a_missing_secret_and_names_the_field() {
     };
     assert_eq!(missing(&waiting), ["spec.auth.issuers[0].secretRef auth jwt"]);
     let refused = waiting.config.refused.as_ref().unwrap();
-    assert_eq!((refused.generation, &*refused.problems[0].path), (Some(1), "spec.auth.issuers[0].secretRef.name"));
+    assert_eq!(
+        (refused.generation, &*refused.problems[0].path),
+        (Some(1), "spec.auth.issuers[0].secretRef.name")
+    );
     assert_eq!(ask(&gateway, "/readyz", &[]).status, 503);
     assert_eq!(ask(&gateway, "/v1/pod", &[]).status, 401);
     assert_eq!(ask(&gateway, "/v1/info", &[]).status, 503);

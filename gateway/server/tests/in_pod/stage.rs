@@ -100,7 +100,8 @@ pub fn pair(seed: u8) -> Ed25519KeyPair {
 
 /// What the operator writes; the keys 1 and 2 are its own.
 pub fn config(generation: u64, spec: &str) -> String {
-    let key = |seed| format!("{{kid: k{seed}, x: {}}}", URL_SAFE_NO_PAD.encode(pair(seed).public_key().as_ref()));
+    let key =
+        |seed| format!("{{kid: k{seed}, x: {}}}", URL_SAFE_NO_PAD.encode(pair(seed).public_key().as_ref()));
     let spec: String = spec.lines().map(|line| format!("  {line}\n")).collect();
     format!(
         "version: 1\ngeneration: {generation}\nrevision: r{generation}\nname: test\nnamespace: default\n\
@@ -112,7 +113,9 @@ pub fn config(generation: u64, spec: &str) -> String {
 
 /// A `spec` that lets anybody in.
 pub fn open(path: &str) -> String {
-    format!("endpoints: [{{name: ws, path: {path}}}]\nauth: {{anonymous: Allow}}\nchannels: [{{pattern: news, subscribe: \"true\"}}]\n")
+    format!(
+        "endpoints: [{{name: ws, path: {path}}}]\nauth: {{anonymous: Allow}}\nchannels: [{{pattern: news, subscribe: \"true\"}}]\n"
+    )
 }
 
 /// A JWT with a signature of `pair`.

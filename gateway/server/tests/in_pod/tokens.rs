@@ -26,7 +26,11 @@ fn bearer(gateway: &Gateway, token: &str) -> u16 {
 #[test]
 fn only_tokens_of_the_operator_for_this_object_open_the_report() {
     let (mounts, gateway) = gateway("tokens");
-    assert_eq!((bearer(&gateway, &token(1)), bearer(&gateway, &token(2))), (200, 200), "the old key and the new");
+    assert_eq!(
+        (bearer(&gateway, &token(1)), bearer(&gateway, &token(2))),
+        (200, 200),
+        "the old key and the new"
+    );
     let header = json!({"alg": "EdDSA", "kid": "k1"});
     let claims = json!({"aud": OBJECT, "iat": now(), "exp": now() + 60});
     let with = |mut value: Value, name: &str, member: Value| {
@@ -44,7 +48,10 @@ fn only_tokens_of_the_operator_for_this_object_open_the_report() {
         ("another object's", of(&header, &with(claims.clone(), "aud", json!("another")))),
         ("one for nobody", of(&header, &json!({"iat": now(), "exp": now() + 60}))),
         ("alg none", format!("{unsigned}.")),
-        ("the public key as a secret", rtgw::auth::sign(Algorithm::Hs256, &public, &claims.to_string()).unwrap()),
+        (
+            "the public key as a secret",
+            rtgw::auth::sign(Algorithm::Hs256, &public, &claims.to_string()).unwrap(),
+        ),
         ("a foreign key", token(3)),
         ("a foreign key under a known name", signed(&pair(3), &header, &claims)),
         ("no signature", unsigned.to_owned()),
