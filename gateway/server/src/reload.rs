@@ -26,7 +26,7 @@ pub struct Refused {
     /// Everything that is wrong.
     pub problems: Vec<Problem>,
     /// As written, where that much could be read.
-    pub sketch: Option<Sketch>,
+    pub sketch: Option<Box<Sketch>>,
 }
 
 impl From<Vec<Problem>> for Refused {
@@ -38,7 +38,7 @@ impl From<Vec<Problem>> for Refused {
 impl Refused {
     /// Whether nothing is wrong but that Secrets are not there yet, which are to be mounted.
     pub fn only_waits(&self) -> bool {
-        let Some(sketch) = self.sketch.as_ref().filter(|sketch| sketch.secrets().are_mounted()) else {
+        let Some(sketch) = self.sketch.as_deref().filter(|sketch| sketch.secrets().are_mounted()) else {
             return false;
         };
         let missing: Vec<String> = sketch
@@ -73,7 +73,7 @@ pub fn judge(read: Read, name: Option<&str>) -> Result<Loaded, Refused> {
             Ok(Loaded { checked: accepted.checked, warnings: accepted.warnings, sketch })
         }
         (Ok(_), None) => Err(vec![Problem::error("files", "hold no gateway")].into()),
-        (Err(problems), sketch) => Err(Refused { problems, sketch }),
+        (Err(problems), sketch) => Err(Refused { problems, sketch: sketch.map(Box::new) }),
     }
 }
 

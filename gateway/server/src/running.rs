@@ -84,25 +84,37 @@ impl Running {
         self.current.load_full()
     }
 
-    /// Another one, shown from now on.
+    /// Another one, shown from now on: nothing is refused any more.
     pub fn replace(&self, current: Current) {
+        let mut files = self.files.lock();
         self.current.store(Arc::new(current));
+        files.refused = None;
+        self.refused.store(false, Ordering::Relaxed);
     }
 
-    /// Notes what the files hold; `refused` is what is wrong with it.
-    pub fn hold(&self, sketch: Option<&Sketch>, refused: Option<&[Problem]>) {
+    /// Notes which Secrets there are for what the files hold, whether it will run or not.
+    pub fn see(&self, sketch: &Sketch) {
         let mut files = self.files.lock();
-        if let Some(sketch) = sketch {
-            files.secrets = files.seen.report(sketch, Timestamp::now());
-        }
-        let generation = sketch.and_then(Sketch::generation);
-        files.refused = refused.map(|problems| refusal(generation, problems));
-        self.refused.store(refused.is_some(), Ordering::Relaxed);
+        files.secrets = files.seen.report(sketch, Timestamp::now());
+    }
+
+    /// Notes what is wrong with what the files hold, of this generation, where that could be read.
+    pub fn refuse(&self, generation: Option<u64>, problems: &[Problem]) {
+        self.files.lock().refused = Some(refusal(generation, problems));
+        self.refused.store(true, Ordering::Relaxed);
+    }
+
+    /// Notes that what the files hold is not refused, though it does not run.
+    pub fn settle(&self) {
+        self.files.lock().refused = None;
+        self.refused.store(false, Ordering::Relaxed);
     }
 
     /// What there is to report of the configuration that runs, and of the files.
     pub fn report(&self) -> (ConfigReport, SecretsReport) {
-        let (current, files) = (self.load(), self.files.lock());
+        // In this order: what runs and what is refused change together.
+        let files = self.files.lock();
+        let current = self.load();
         let config = ConfigReport {
             versions: vec![raw::VERSION],
             generation: current.generation,

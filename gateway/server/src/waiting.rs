@@ -83,11 +83,11 @@ fn log(problems: &[Problem]) {
 }
 
 fn operator(refused: &Refused) -> Option<rtgw_config::checked::Operator> {
-    refused.sketch.as_ref().and_then(Sketch::operator).cloned()
+    refused.sketch.as_deref().and_then(Sketch::operator).cloned()
 }
 
 fn report(refused: &Refused, uid: Option<&str>, seen: &mut SecretsSeen) -> PodReport {
-    let sketch = refused.sketch.as_ref();
+    let sketch = refused.sketch.as_deref();
     let generation = sketch.and_then(Sketch::generation);
     PodReport {
         uid: uid.map(str::to_owned),

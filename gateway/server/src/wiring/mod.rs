@@ -37,10 +37,10 @@ use crate::publishing::Publisher;
 use crate::questions::{Questions, ToBroker};
 use crate::readiness::Readiness;
 use crate::recovery::{Pages, Recoveries};
-use crate::reload::{Refused, Source};
+use crate::reload::Source;
 use crate::reporter::{Reporter, ReporterParts};
 use crate::rulebook::Rulebook;
-use crate::running::{Current, Running};
+use crate::running::Running;
 use crate::source_publishing::SourcePublisher;
 use crate::sources::{FindRule, SourceStatuses};
 use crate::transport::{self, Settings, Transport};
@@ -121,6 +121,7 @@ impl Bound {
     pub async fn serve(self, stop: CancellationToken, ready: impl FnOnce(&Control)) -> Result<()> {
         let Self { public, internal, options, config, source } = self;
         let core = Core::start(&config, &options)?;
+        source.iter().for_each(|source| reload::begin(&core.running, source));
         let ended = CancellationToken::new();
         let tasks = TaskTracker::new();
         let public_address = public.local_addr()?;
@@ -373,17 +374,7 @@ impl Core {
             started: Mutex::default(),
         };
         sources.apply(&self.running.load().config)?;
-        let Some(Source { files, read, name, sketch, refused }) = source else { return Ok(()) };
-        let before = self.running.load();
-        let (last_good, generation) = (refused.is_some(), sketch.generation());
-        self.running.replace(Current { generation, last_good, ..Current::new(Arc::clone(&before.config)) });
-        match &refused {
-            Some(Refused { problems, sketch }) => {
-                reload::refused(problems, &before.revision);
-                self.running.hold(sketch.as_ref(), Some(problems));
-            }
-            None => self.running.hold(Some(&sketch), None),
-        }
+        let Some(Source { files, read, name, sketch, .. }) = source else { return Ok(()) };
         let live = Live {
             running: Arc::clone(&self.running),
             wires: Arc::clone(&self.wires),

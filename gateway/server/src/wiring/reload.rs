@@ -25,7 +25,7 @@ use crate::limits::Connections;
 use crate::outbound::Outbound;
 use crate::questions::ToBroker;
 use crate::recovery::Recoveries;
-use crate::reload::{self, Loaded, Refused};
+use crate::reload::{self, Loaded, Refused, Source};
 use crate::rulebook::Rulebook;
 use crate::running::{Current, ReloadResult, Running};
 use crate::telemetry;
@@ -89,24 +89,25 @@ impl Live {
         while let Some(read) = ended.run_until_cancelled(watch.next()).await {
             let result = match judge(read, name.clone()).await {
                 Ok(loaded) => {
-                    let written = loaded.sketch.clone();
-                    let taken = self.take(loaded, &mut sketch);
-                    taken.map_err(|problems| Refused { problems, sketch: Some(written) })
-                }
-                Err(refused) => Err(refused),
-            };
-            let result = match result {
-                // What is ignored is not what the pod is asked about.
-                Ok(result) => {
-                    self.running.hold(Some(&sketch), None);
-                    result
+                    let generation = loaded.sketch.generation();
+                    self.running.see(&loaded.sketch);
+                    self.take(loaded, &mut sketch).map_err(|problems| (generation, problems))
                 }
                 Err(Refused { problems, sketch }) => {
-                    refused(&problems, &self.running.load().revision);
-                    self.running.hold(sketch.as_ref(), Some(&problems));
-                    ReloadResult::Refused
+                    sketch.iter().for_each(|sketch| self.running.see(sketch));
+                    Err((sketch.and_then(|sketch| sketch.generation()), problems))
                 }
             };
+            let result = result.unwrap_or_else(|(generation, problems)| {
+                refused(&problems, &self.running.load().revision);
+                self.running.refuse(generation, &problems);
+                ReloadResult::Refused
+            });
+            if result == ReloadResult::Ignored {
+                // Nobody asks about what is older.
+                self.running.see(&sketch);
+                self.running.settle();
+            }
             self.running.ended(result);
         }
     }
@@ -208,6 +209,19 @@ impl CommandParts {
         );
         self.commands.store(Arc::new(commands));
         self.names.store(Arc::new(Commands::names(config)));
+    }
+}
+
+/// Shows what the process starts with, and what it was meant to start with where that is refused.
+pub(super) fn begin(running: &Running, source: &Source) {
+    let (before, generation) = (running.load(), source.sketch.generation());
+    let last_good = source.refused.is_some();
+    running.replace(Current { generation, last_good, ..Current::new(Arc::clone(&before.config)) });
+    running.see(&source.sketch);
+    if let Some(Refused { problems, sketch }) = &source.refused {
+        refused(problems, &before.revision);
+        sketch.iter().for_each(|sketch| running.see(sketch));
+        running.refuse(sketch.as_deref().and_then(Sketch::generation), problems);
     }
 }
 
