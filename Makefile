@@ -34,6 +34,7 @@ generate:
 	RTGW_GENERATE=1 $(CARGO) test -q -p rtgw-crds --test generated
 	RTGW_GENERATE=1 $(CARGO) test -q -p rtgw --test generated
 	RTGW_GENERATE=1 $(CARGO) test -q -p tidy --test tidy chart
+	RTGW_GENERATE=1 $(CARGO) test -q -p rtgw-operator --test golden
 
 # What every change has to pass.
 ci: setup lint test e2e-api

@@ -43,6 +43,8 @@ const FAREWELL: Duration = Duration::from_secs(10);
 /// Wakings that wait; whoever wakes more waits with them.
 const WAKINGS: usize = 1024;
 
+const USER_AGENT: &str = concat!("rtgw-operator/", env!("CARGO_PKG_VERSION"));
+
 /// What the program was started with.
 pub struct Options {
     /// Namespaces that are looked after; none: all.
@@ -220,8 +222,12 @@ fn backoff(failures: u32) -> Duration {
 /// # Errors
 /// There is neither.
 pub async fn connect() -> anyhow::Result<Client> {
-    let config =
+    let mut config =
         kube::Config::infer().await.context("no cluster: neither a service account nor a kubeconfig")?;
+    // What fails is tried again here, by someone who asks first whether this process still leads.
+    config.default_retry = false;
+    // Audit logs name it.
+    config.headers.push((http::header::USER_AGENT, http::HeaderValue::from_static(USER_AGENT)));
     Client::try_from(config).context("no client for this cluster")
 }
 

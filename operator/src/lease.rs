@@ -198,3 +198,7 @@ impl Candidate {
 fn how() -> PostParams {
     PostParams { field_manager: Some(MANAGER.into()), dry_run: false }
 }
+
+#[cfg(test)]
+#[path = "lease_tests.rs"]
+mod tests;

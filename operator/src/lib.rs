@@ -9,6 +9,7 @@ pub mod check;
 pub mod cli;
 pub mod conditions;
 pub mod controller;
+pub mod counters;
 #[cfg(test)]
 mod fixture;
 pub mod gateway;

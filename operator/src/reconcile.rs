@@ -24,8 +24,8 @@ use crate::telling;
 const RESYNC: Duration = Duration::from_secs(3600);
 /// Something that goes has gone by then, or it is looked at again.
 const GOING: Duration = Duration::from_secs(2);
-/// Between two writes of counters.
-const COUNTING: Duration = Duration::from_secs(30);
+/// Whether a stranger's object is still in the way.
+const IN_THE_WAY: Duration = Duration::from_secs(30);
 /// A conflict is over by then: what came between has been seen.
 const CONFLICT: Duration = Duration::from_millis(200);
 
@@ -98,7 +98,7 @@ impl Run<'_> {
         match self.carry_out(desired, &plan, &observed).await {
             Ok(()) => self.say(&planned(End::Done)).await.map(|()| "done"),
             Err(failure @ Failure::NameConflict { .. }) => {
-                self.sooner(Some(COUNTING));
+                self.sooner(Some(IN_THE_WAY));
                 let outcome = Outcome { plan: None, ..planned(End::Failed(&failure)) };
                 self.say(&outcome).await.map(|()| "stalled")
             }
@@ -148,13 +148,10 @@ impl Run<'_> {
         let observed = memory.observe(self.identity);
         let before = memory.written(self.identity).unwrap_or_else(|| self.gateway.status.clone());
         let now = Instant::now();
-        let count = memory.may_count(self.identity, now, COUNTING);
+        let count = memory.may_count(self.identity, now);
         let generation = self.gateway.metadata.generation.unwrap_or_default();
         let name = &self.identity.name;
         let after = status::summary(generation, name, outcome, &observed, &before, count, Timestamp::now());
-        if !observed.pods.is_empty() {
-            self.sooner(Some(COUNTING * 10));
-        }
         if after == before {
             return Ok(());
         }

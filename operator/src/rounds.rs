@@ -64,8 +64,10 @@ impl Rounds {
 
     async fn round(&self, everyone: bool) {
         let mut questions = Vec::new();
-        for gateway in self.objects.iter().flat_map(Store::state) {
-            let identity = Identity::of(&gateway);
+        let objects: Vec<Arc<Gateway>> = self.objects.iter().flat_map(Store::state).collect();
+        self.metrics.objects(objects.len());
+        for gateway in &objects {
+            let identity = Identity::of(gateway);
             let (pods, awaited) = self.memory.to_ask(&identity);
             if pods.is_empty() || !(everyone || awaited) {
                 continue;
@@ -80,6 +82,12 @@ impl Rounds {
         }
         let asked = stream::iter(questions).map(|question| self.ask(question)).buffer_unordered(AT_ONCE);
         asked.for_each(|()| std::future::ready(())).await;
+        for gateway in &objects {
+            let identity = Identity::of(gateway);
+            if self.memory.counters_are_stale(&identity, Instant::now()) {
+                let _ = self.wake.send(Key::of(&identity)).await;
+            }
+        }
     }
 
     async fn ask(&self, Question { key, pod, token }: Question) {

@@ -3,24 +3,21 @@
 use jiff::Timestamp;
 use rtgw_config::Problem;
 use rtgw_crds::status::{
-    Condition, ConditionStatus, ConfigStatus, Connections, EndpointStatus, LaggingPod, RedisKind,
-    RedisStatus, Status, TemplateStatus,
+    Condition, ConditionStatus, ConfigStatus, EndpointStatus, LaggingPod, RedisKind, RedisStatus, Status,
+    TemplateStatus,
 };
 
 use crate::apply;
 use crate::build::services::PUBLIC_SERVICE_PORT;
 use crate::check::{Broker, Desired, Refusal};
 use crate::conditions::{self, Said};
+use crate::counters;
 use crate::names;
 use crate::observe::Observed;
 use crate::plan::{Obstacle, Plan};
 
 /// Pods that are named where they lag behind.
 const MOST_LAGGING: usize = 10;
-/// Moves of counters that are worth a write, percent.
-const STEP_PERCENT: i64 = 5;
-/// Loads at which something may happen: crossing one is worth a write, percent of the capacity.
-const THRESHOLDS: [i32; 4] = [50, 70, 90, 95];
 /// Longest error of a pod.
 const MOST_ERROR: usize = 1024;
 
@@ -102,7 +99,11 @@ pub fn summary(
         selector: Some(names::selector_text(own)),
         // What was said of what runs still holds where nothing new could be planned.
         image: before.image.clone(),
-        connections: connections(observed, before.connections.as_ref(), count),
+        connections: counters::connections(
+            &observed.live().collect::<Vec<_>>(),
+            before.connections.as_ref(),
+            count,
+        ),
         config: before.config.clone(),
         template: before.template.clone(),
         redis: before.redis.clone(),
@@ -184,31 +185,6 @@ fn endpoints(desired: &Desired, observed: &Observed) -> Vec<EndpointStatus> {
         url: format!("ws://{host}{}", endpoint.path),
     };
     desired.config.endpoints.iter().map(endpoint).collect()
-}
-
-/// Counters of all pods; those of before while they have hardly moved, or may not be written yet.
-fn connections(observed: &Observed, before: Option<&Connections>, count: bool) -> Option<Connections> {
-    let mut now = Connections::default();
-    for heard in observed.live().filter_map(|pod| pod.heard.as_ref()) {
-        now.current += i64::from(heard.connections);
-        now.capacity += i64::from(heard.capacity);
-    }
-    now.percent = i32::try_from(now.current * 100 / now.capacity.max(1)).unwrap_or(i32::MAX);
-    match before {
-        // A restart has heard nobody yet, which is not news.
-        Some(before) if now.capacity == 0 && observed.live().next().is_some() => Some(*before),
-        Some(before) if !count || !has_moved(before, &now) => Some(*before),
-        None if now.capacity == 0 => None,
-        _ => Some(now),
-    }
-}
-
-fn has_moved(before: &Connections, now: &Connections) -> bool {
-    let step = |before: i64, now: i64| (now - before).abs() * 100 > before.max(1) * STEP_PERCENT;
-    let above = |percent: i32| THRESHOLDS.iter().filter(|threshold| percent >= **threshold).count();
-    step(before.current, now.current)
-        || before.capacity != now.capacity
-        || above(before.percent) != above(now.percent)
 }
 
 /// With the time at which its `status` became what it is.

@@ -13,6 +13,7 @@ use tokio::time::Instant;
 use super::digest::{controller, version};
 use super::pods::Telling;
 use super::{Digest, Heard, Observed, Pod};
+use crate::counters;
 use crate::gateway::{Gateway, Identity};
 use crate::hash;
 use crate::kinds::Kind;
@@ -20,6 +21,9 @@ use crate::names::GATEWAY;
 
 /// Reports that a pod may miss before it counts as out of reach.
 const MISSES: u8 = 3;
+
+/// Between two writes of counters.
+const COUNTING: Duration = Duration::from_secs(30);
 
 /// Namespace and name of a gateway.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -254,11 +258,20 @@ impl Memory {
         pod.telling = Some(Telling { revision: revision.into(), at: now, times: times + 1 });
     }
 
-    /// Whether counters may be written again, `interval` after the last time.
-    pub fn may_count(&self, identity: &Identity, now: Instant, interval: Duration) -> bool {
+    /// Whether counters may be written again.
+    pub fn may_count(&self, identity: &Identity, now: Instant) -> bool {
         let all = self.known.lock();
-        let counted = all.get(&Key::of(identity)).and_then(|known| known.counted);
-        counted.is_none_or(|counted| now.duration_since(counted) >= interval)
+        all.get(&Key::of(identity)).is_none_or(|known| known.may_count(now))
+    }
+
+    /// Whether counters have moved so far, and so long after the last time, that they are to be written.
+    pub fn counters_are_stale(&self, identity: &Identity, now: Instant) -> bool {
+        let all = self.known.lock();
+        let Some(known) = all.get(&Key::of(identity)) else { return false };
+        let Some((_, before)) = &known.written else { return false };
+        let pods: Vec<&Pod> = known.own_pods(&identity.uid).collect();
+        known.may_count(now)
+            && counters::connections(&pods, before.connections.as_ref(), true) != before.connections
     }
 
     /// Notes that counters were written.
@@ -323,6 +336,10 @@ impl Memory {
 }
 
 impl Known {
+    fn may_count(&self, now: Instant) -> bool {
+        self.counted.is_none_or(|counted| now.duration_since(counted) >= COUNTING)
+    }
+
     /// Pods whose chain of controllers ends at this object's own Deployment: a label is soon written by a stranger.
     fn own_pods<'k>(&'k self, uid: &str) -> impl Iterator<Item = &'k Pod> + use<'k> {
         let mut deployments =
