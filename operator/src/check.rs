@@ -143,12 +143,17 @@ fn broker(spec: &Spec) -> Broker {
 
 /// How pods reach the Redis that is made for them.
 fn managed(names: &Names, namespace: &str) -> raw::Redis {
-    let url = format!("redis://{}.{namespace}.svc:{}", names.redis, names::REDIS_PORT);
+    let url = managed_url(names, namespace);
     let password = SecretRef { name: names.redis_secret.clone(), key: PASSWORD_KEY.into() };
     raw::Redis {
         external: Some(raw::ExternalRedis { url, password_ref: Some(password), ca_ref: None }),
         ..raw::Redis::default()
     }
+}
+
+/// The address of the Redis that is made for an object.
+pub fn managed_url(names: &Names, namespace: &str) -> String {
+    format!("redis://{}.{namespace}.svc:{}", names.redis, names::REDIS_PORT)
 }
 
 /// Key of the password in the Secret of a managed Redis.

@@ -136,6 +136,10 @@ fn config_applied(plan: Option<&Plan>, observed: &Observed) -> Said {
     if let Some((pod, error)) = refused {
         return said(kind, False, "Refused", format!("{} refuses it: {error}", pod.name));
     }
+    if plan.config.switching {
+        let message = "pods go from one Redis to another, in stages: each begins when all pods run the one before; status.config names those that do not yet";
+        return said(kind, False, "BrokerSwitchWaiting", message);
+    }
     match behind(plan, observed).count() {
         0 => said(kind, True, "Acknowledged", "all pods run it"),
         _ => said(kind, False, "NotAcknowledged", "some pods do not run it yet; status.config names them"),

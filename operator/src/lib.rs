@@ -30,5 +30,6 @@ pub mod reconcile;
 pub mod rounds;
 pub mod settings;
 pub mod status;
+pub mod switching;
 pub mod telling;
 pub mod template;

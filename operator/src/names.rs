@@ -21,6 +21,8 @@ pub const APPLIED: &str = "realtime-gateway.dev/applied";
 pub const CONFIG_GENERATION: &str = "realtime-gateway.dev/config-generation";
 /// Annotation of the ConfigMap: revision of its configuration.
 pub const CONFIG_REVISION: &str = "realtime-gateway.dev/config-revision";
+/// Annotation of the ConfigMap: where its configuration lets publications travel, JSON. Secrets stand in it by their names.
+pub const CONFIG_REDIS: &str = "realtime-gateway.dev/config-redis";
 /// Annotation of the ConfigMap: revision of its last good configuration.
 pub const LAST_GOOD_REVISION: &str = "realtime-gateway.dev/last-good-revision";
 /// Annotation of the pods' template: which `restart-at` they were made for.

@@ -7,10 +7,11 @@ use rtgw_config::raw;
 use rtgw_crds::cluster::OperatorChange;
 use serde_json::json;
 
-use crate::check::Desired;
+use crate::check::{self, Broker, Desired};
 use crate::hash;
 use crate::observe::{Observed, StoredRevision};
 use crate::settings::Settings;
+use crate::switching;
 use crate::template::{self, Part, Pinned, PodInputs};
 
 /// What is to be made.
@@ -31,7 +32,7 @@ pub struct Plan {
 }
 
 /// What pods read.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct ConfigPlan {
     /// The file.
     pub text: String,
@@ -41,6 +42,10 @@ pub struct ConfigPlan {
     pub revision: String,
     /// The newest one that a pod has acknowledged.
     pub last_good: Option<LastGood>,
+    /// Where publications travel; absent: in the memory of the one pod.
+    pub redis: Option<raw::Redis>,
+    /// Whether pods are on their way from one Redis to another.
+    pub switching: bool,
 }
 
 /// A configuration that some pod runs or ran.
@@ -83,6 +88,7 @@ pub fn plan(
     settings: &Settings,
     now: Timestamp,
 ) -> Result<Plan, Obstacle> {
+    let desired = &staged(desired, observed);
     let stored = observed.revision.as_ref();
     let restart = Restart::of(desired, stored, now);
     let pods = pods(desired, stored.map(|stored| &stored.pinned.gateway), &restart, settings);
@@ -186,7 +192,14 @@ fn redis(
     stored: Option<&Part<rtgw_crds::cluster::ManagedRedis>>,
     settings: &Settings,
 ) -> Option<Part<rtgw_crds::cluster::ManagedRedis>> {
-    let wanted = desired.spec.redis.as_ref().and_then(|redis| redis.managed.clone())?;
+    let Some(wanted) = desired.spec.redis.as_ref().and_then(|redis| redis.managed.clone()) else {
+        // One that is being left stays until no pod reads it.
+        let url = check::managed_url(&desired.names, &desired.identity.namespace);
+        let redis = desired.config.redis.as_ref()?;
+        let previous = redis.previous.as_ref().map(|previous| &previous.external);
+        let read = redis.external.iter().chain(previous).any(|external| external.url == url);
+        return stored.filter(|_| read).cloned();
+    };
     match stored {
         Some(stored) if stored.inputs == wanted || desired.orders.hold_rollout => Some(stored.clone()),
         _ => Some(template::redis(desired, wanted, settings)),
@@ -240,7 +253,10 @@ fn config(desired: &Desired, observed: &Observed, settings: &Settings, version: 
     let mut text = serde_json::to_string_pretty(&config).unwrap_or_default();
     text.push('\n');
     let last_good = last_good(observed, &revision, &text);
-    ConfigPlan { generation: config.generation, text, revision, last_good }
+    let redis = desired.config.redis.clone().filter(|redis| redis.external.is_some());
+    let written = desired.spec.redis.as_ref().is_some_and(|redis| redis.previous.is_some());
+    let switching = !written && redis.as_ref().is_some_and(|redis| redis.previous.is_some());
+    ConfigPlan { generation: config.generation, text, revision, last_good, redis, switching }
 }
 
 /// The newest configuration that a pod has acknowledged: that of now, or the one that the ConfigMap remembers, or the one that it holds.
@@ -257,9 +273,21 @@ fn last_good(observed: &Observed, revision: &str, text: &str) -> Option<LastGood
     Some(LastGood { text: texts.last_good.clone()?, revision: there.last_good.clone()? })
 }
 
+/// `desired` with the Redis of the stage that comes next: pods go from one to another in three.
+fn staged(desired: &Desired, observed: &Observed) -> Desired {
+    let there =
+        observed.config.as_ref().and_then(|config| serde_json::from_str(config.redis.as_deref()?).ok());
+    // A managed Redis that is gone to has to be there before anything is written in it.
+    let reached =
+        desired.broker != Broker::Managed || observed.redis.as_ref().is_some_and(|redis| redis.ready > 0);
+    let redis = switching::next(desired.config.redis.as_ref(), there.as_ref(), reached && observed.agrees());
+    Desired { config: raw::Spec { redis, ..desired.config.clone() }, ..desired.clone() }
+}
+
 /// Whether the texts in the ConfigMap are needed to say which one was good last: they are not kept in memory.
 pub fn needs_texts(desired: &Desired, observed: &Observed, settings: &Settings) -> bool {
     let Some(there) = &observed.config else { return false };
+    let desired = &staged(desired, observed);
     let version = observed.revision.as_ref().map_or(raw::VERSION, |stored| stored.pinned.config_version);
     let revision = config(desired, observed, settings, version).revision;
     observed.acknowledged(&revision) == 0

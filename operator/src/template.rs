@@ -95,9 +95,11 @@ impl PodInputs {
     pub fn needs_restart(&self, newer: &Self) -> bool {
         let hard = |inputs: &Self| {
             let Shaping { image, resources, pod_template, .. } = inputs.spec.clone();
-            (image, resources, pod_template, inputs.secrets.clone(), inputs.embedded)
+            (image, resources, pod_template, inputs.embedded)
         };
-        hard(self) != hard(newer)
+        // A Secret that is no longer named may stay mounted until pods are replaced anyway.
+        let mounted = newer.secrets.iter().all(|name| self.secrets.contains(name));
+        hard(self) != hard(newer) || !mounted
     }
 
     /// Paths of the spec at which `newer` differs.

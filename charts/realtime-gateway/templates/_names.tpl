@@ -73,7 +73,7 @@ app.kubernetes.io/managed-by: {{ .Release.Service }}
   verbs: [get, list, watch, create, patch, delete]
 - apiGroups: [apps]
   resources: [replicasets]
-  verbs: [get]
+  verbs: [list, watch]
 - apiGroups: [""]
   resources: [pods]
   verbs: [get, list, watch, patch]

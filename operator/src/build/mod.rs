@@ -16,7 +16,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use serde::Serialize;
 use serde_json::{Value, json};
 
-use crate::check::{Broker, Desired};
+use crate::check::Desired;
 use crate::hash;
 use crate::kinds::Kind;
 use crate::names::{self, APPLIED};
@@ -42,8 +42,8 @@ pub struct Child {
 pub fn children(desired: &Desired, plan: &Plan, settings: &Settings) -> Vec<Child> {
     let mut children = vec![config_map::build(desired, plan), service_account::build(desired)];
     children.extend(services::build(desired));
-    children.extend(network_policy::build(desired, settings));
-    if let (Broker::Managed, Some(pinned)) = (desired.broker, &plan.template.redis) {
+    children.extend(network_policy::build(desired, plan, settings));
+    if let Some(pinned) = &plan.template.redis {
         children.extend(redis::build(desired, &pinned.body));
     }
     children.push(revision::build(desired, plan));

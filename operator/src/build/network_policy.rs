@@ -11,21 +11,22 @@ use rtgw_config::pod::{INTERNAL_PORT_NAME, PUBLIC_PORT_NAME};
 use rtgw_crds::exposure::{self, LabelOperator, Peer};
 
 use super::{Child, child};
-use crate::check::{Broker, Desired};
+use crate::check::Desired;
 use crate::kinds::Kind;
 use crate::names::{self, COMPONENT_GATEWAY, COMPONENT_REDIS, REDIS_PORT};
+use crate::plan::Plan;
 use crate::settings::Settings;
 
 /// What every namespace is labelled with by the API server.
 const NAMESPACE_NAME: &str = "kubernetes.io/metadata.name";
 
-pub(super) fn build(desired: &Desired, settings: &Settings) -> Vec<Child> {
+pub(super) fn build(desired: &Desired, plan: &Plan, settings: &Settings) -> Vec<Child> {
     let wished = desired.spec.network_policy.as_ref();
     if wished.and_then(|policy| policy.enabled) == Some(false) {
         return Vec::new();
     }
     let mut children = vec![gateway(desired, wished, settings)];
-    if desired.broker == Broker::Managed {
+    if plan.template.redis.is_some() {
         children.push(redis(desired));
     }
     children

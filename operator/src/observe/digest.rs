@@ -7,7 +7,7 @@ use serde_json::Value;
 use super::{SeenConfig, owned};
 use crate::hash;
 use crate::kinds::Kind;
-use crate::names::{APPLIED, CONFIG_GENERATION, CONFIG_REVISION, LAST_GOOD_REVISION, MANAGER};
+use crate::names::{APPLIED, CONFIG_GENERATION, CONFIG_REDIS, CONFIG_REVISION, LAST_GOOD_REVISION, MANAGER};
 
 /// A child: enough to tell whether it is ours, and whether it is as it was applied.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -126,7 +126,8 @@ fn facts(kind: Kind, object: &DynamicObject) -> Facts {
             match (generation, annotation(CONFIG_REVISION)) {
                 (Some(generation), Some(revision)) => {
                     let last_good = annotation(LAST_GOOD_REVISION);
-                    Facts::Config(SeenConfig { generation, revision, last_good })
+                    let redis = annotation(CONFIG_REDIS).map(Into::into);
+                    Facts::Config(SeenConfig { generation, revision, last_good, redis })
                 }
                 _ => Facts::None,
             }

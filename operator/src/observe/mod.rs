@@ -49,6 +49,8 @@ pub struct SeenConfig {
     pub revision: String,
     /// Revision of its last good configuration.
     pub last_good: Option<String>,
+    /// Where it lets publications travel, JSON; absent: in the memory of the one pod.
+    pub redis: Option<Box<str>>,
 }
 
 /// What the ConfigMap holds.
@@ -102,6 +104,14 @@ impl Observed {
     /// Pods that run the configuration `revision`.
     pub fn acknowledged(&self, revision: &str) -> usize {
         self.pods.iter().filter(|pod| pod.revision() == Some(revision)).count()
+    }
+
+    /// Whether all pods, those that are going included, run what the ConfigMap holds, and publications pass through all of them.
+    pub fn agrees(&self) -> bool {
+        let revision = self.config.as_ref().map(|config| config.revision.as_str());
+        self.pods
+            .iter()
+            .all(|pod| pod.revision() == revision && pod.heard.as_ref().is_some_and(|heard| heard.delivering))
     }
 
     /// Pods that live and are not told to go.

@@ -162,6 +162,64 @@ async fn a_new_operator_changes_no_pod_until_it_is_asked_to() {
 }
 
 #[tokio::test]
+async fn another_redis_is_gone_to_in_three_stages_each_when_all_pods_run_the_one_before() {
+    let mut spec = spec();
+    spec["redis"] = json!({"external": {"url": "redis://old.shop.svc:6379"}});
+    let mut world = World::new(&spec);
+    world.settle().await;
+    let pods = ["a", "b"];
+    let follow = |world: &World, names: &[&str]| {
+        let config = world.config();
+        for name in names {
+            world.pod(name, config["revision"].as_str().unwrap(), config["generation"].as_u64().unwrap());
+        }
+    };
+    follow(&world, &pods);
+    world.settle().await;
+    world.edit(|object| object["spec"]["redis"]["external"]["url"] = "redis://new.shop.svc:6379".into());
+    let (mut stages, mut written) = (Vec::new(), Vec::new());
+    for _ in 0..4 {
+        written.extend(world.settle().await);
+        let redis = world.config()["spec"]["redis"].clone();
+        stages.push(redis.clone());
+        follow(&world, &pods[..1]);
+        written.extend(world.settle().await);
+        assert_eq!(world.config()["spec"]["redis"], redis, "not before both of them");
+        if redis["previous"].is_object() {
+            assert_eq!(world.condition("ConfigApplied").unwrap().1, "BrokerSwitchWaiting");
+        }
+        follow(&world, &pods);
+    }
+    let new = json!({"url": "redis://new.shop.svc:6379"});
+    let old = json!({"external": {"url": "redis://old.shop.svc:6379"}});
+    assert_eq!(stages[0], json!({"external": new, "previous": old, "writeTo": "Previous"}));
+    assert_eq!(stages[1], json!({"external": new, "previous": old, "writeTo": "Current"}));
+    assert_eq!(stages[2..], [json!({"external": new}), json!({"external": new})]);
+    assert!(!written.iter().any(|one| one.contains("deployments")), "no pod is replaced: {written:?}");
+}
+
+#[tokio::test]
+async fn a_managed_redis_stays_until_no_pod_reads_it() {
+    let mut world = World::new(&spec());
+    world.settle().await;
+    let follow = |world: &World| {
+        let config = world.config();
+        world.pod("a", config["revision"].as_str().unwrap(), config["generation"].as_u64().unwrap());
+    };
+    follow(&world);
+    world.edit(|object| object["spec"]["redis"] = json!({"external": {"url": "redis://new.shop.svc:6379"}}));
+    for _ in 0..2 {
+        world.settle().await;
+        assert!(world.config()["spec"]["redis"]["previous"].is_object());
+        assert!(world.api.object("/apis/apps/v1/namespaces/shop/statefulsets/chat-gateway-redis").is_some());
+        follow(&world);
+    }
+    let written = world.settle().await;
+    assert!(written.contains(&"DELETE statefulsets/chat-gateway-redis".to_owned()), "{written:?}");
+    assert!(!written.iter().any(|one| one.contains("deployments")), "{written:?}");
+}
+
+#[tokio::test]
 async fn only_the_newest_three_revisions_are_kept() {
     let mut world = World::new(&spec());
     world.settle().await;
