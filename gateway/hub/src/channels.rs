@@ -55,6 +55,11 @@ pub(crate) struct Waiter {
     pub(crate) by_api: bool,
 }
 
+/// Whether a place is behind another one, of the same epoch.
+pub(crate) fn is_behind(at: Position, other: Position) -> bool {
+    at.epoch == other.epoch && at.offset > other.offset
+}
+
 /// One channel.
 #[derive(Debug)]
 pub(crate) struct Channel {
@@ -102,19 +107,16 @@ impl Channel {
         }
     }
 
-    /// The broker says where its history stood when it began to carry the channel.
-    pub(crate) fn begins_at(&mut self, position: Option<Position>) {
-        if self.fanouts > 0 || self.shaped || self.broken {
-            return;
-        }
-        self.stood = match (self.stood, position) {
-            (Some(stood), Some(position))
-                if stood.epoch == position.epoch && stood.offset > position.offset =>
-            {
-                Some(stood)
-            }
-            (stood, position) => position.or(stood),
+    /// The broker says where its history stood when it began to carry the channel, and what came before it said so has been walked.
+    /// Gives the place behind which nothing is missing, where that is known: what another channel brought before proves nothing.
+    pub(crate) fn begins_at(&mut self, position: Option<Position>) -> Option<Position> {
+        self.ready = true;
+        let began = position.filter(|_| !self.broken);
+        self.stood = match (self.stood, began) {
+            (Some(stood), Some(began)) if is_behind(stood, began) => Some(stood),
+            _ => began,
         };
+        began
     }
 
     /// Members that are there.

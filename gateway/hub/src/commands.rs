@@ -360,12 +360,14 @@ impl Shard {
         self.confirm(slot, now, channel, Arrival { id, recover, fresh: true, too_much: false })
     }
 
-    /// The broker carries the channel: whoever waited for that is subscribed.
-    pub(crate) fn ready(&mut self, now: Now, channel: &ChannelName, position: Option<Position>) {
-        let Some(known) = self.channels.find(channel.as_str()) else { return };
+    /// The broker carries the channel, and what came before it said so has been walked: whoever waited for that is subscribed.
+    pub(crate) fn carried(&mut self, now: Now, known: ChannelIx, position: Option<Position>) {
         let entry = self.channels.get_mut(known);
-        entry.ready = true;
-        entry.begins_at(position);
+        if entry.ready || entry.present() == 0 {
+            return;
+        }
+        let channel = &entry.name.clone();
+        let began = entry.begins_at(position);
         for Waiter { slot, generation, id, recover, fresh, too_much, by_api } in
             std::mem::take(&mut entry.waiters)
         {
@@ -381,6 +383,9 @@ impl Shard {
                 )
             };
             // Answers before this one may have ended connections, the last one of the channel too.
+            if self.open_session(connection) {
+                self.hold_from(slot, known, began);
+            }
             if self.open_session(connection)
                 && waits(self)
                 && let Some(known) = self.channels.find(channel.as_str())

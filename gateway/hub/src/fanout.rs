@@ -10,7 +10,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use rtgw_model::{
     Announced, Arrival, ChannelName, ConnectionId, EndpointIx, Event, GapReason, Message, Micros, Now,
-    Outgoing, Presence, RuleIx, SlowConsumer, Timestamp, Variant,
+    Outgoing, Position, Presence, RuleIx, SlowConsumer, Timestamp, Variant,
 };
 use smallvec::SmallVec;
 
@@ -39,6 +39,8 @@ enum Content {
     /// For one channel: any number in their order; for several channels: one.
     Publications(SmallVec<[Arc<Outgoing>; 1]>),
     Gap(GapReason, Timestamp),
+    /// The broker carries the channel from here on, and says where its history stood. Reaches nobody's outbox by itself.
+    Ready(Option<Position>),
     /// For those who asked to be told.
     Arrival(Arc<Announced>),
 }
@@ -67,7 +69,7 @@ impl Fanout {
     fn publications(&self) -> usize {
         match &self.content {
             Content::Publications(publications) => publications.len(),
-            Content::Gap(..) | Content::Arrival(_) => 0,
+            Content::Gap(..) | Content::Ready(_) | Content::Arrival(_) => 0,
         }
     }
 }
@@ -196,6 +198,19 @@ impl Shard {
         }
     }
 
+    /// The broker carries the channel: said behind what came before, which may have come by another channel only.
+    pub(crate) fn enqueue_ready(&mut self, name: &ChannelName, position: Option<Position>, now: Now) {
+        let Some(channel) = self.channels.find(name.as_str()) else { return };
+        if self.channels.get(channel).shaped {
+            self.unleash(now, channel);
+        }
+        if self.channels.get(channel).fanouts == 0 {
+            return self.carried(now, channel, position);
+        }
+        let fanout = Fanout::new(smallvec::smallvec![(channel, 0)], Content::Ready(position));
+        self.fanouts.push(&mut self.channels, fanout);
+    }
+
     pub(crate) fn enqueue_arrival(&mut self, announced: Arc<Announced>) {
         if let Some(channel) = self.channels.find(announced.channel().as_str()) {
             let fanout = Fanout::new(smallvec::smallvec![(channel, 0)], Content::Arrival(announced));
@@ -250,7 +265,7 @@ impl Shard {
                     let bytes = publications.iter().map(|outgoing| outgoing.publication().data.len());
                     (publications.len(), bytes.sum())
                 }
-                Content::Gap(..) | Content::Arrival(_) => (1, 0),
+                Content::Gap(..) | Content::Ready(_) | Content::Arrival(_) => (1, 0),
             };
             // Fan-outs with a stamp stay in line: their once-per-connection mark belongs to one walk at a time.
             let may = at > 0
@@ -299,6 +314,10 @@ impl Shard {
 
     /// Walks on; true when every member of every channel has been reached.
     fn walk(&mut self, now: Now, fanout: &mut Fanout, left: &mut Left) -> bool {
+        if let (Content::Ready(position), Some((channel, _))) = (&fanout.content, fanout.channels.first()) {
+            self.carried(now, *channel, *position);
+            return true;
+        }
         while let Some(&(channel, shown)) = fanout.channels.get(fanout.channel) {
             let entry = self.channels.get_mut(channel);
             if fanout.end.is_none() {
@@ -311,7 +330,7 @@ impl Shard {
                         entry.stood = publications.iter().rev().find_map(place).or(entry.stood);
                     }
                     Content::Gap(..) => (entry.stood, entry.broken) = (None, true),
-                    Content::Arrival(_) => {}
+                    Content::Ready(_) | Content::Arrival(_) => {}
                 }
             }
             let end = *fanout.end.get_or_insert(entry.members.len());
@@ -369,6 +388,7 @@ impl Shard {
             Content::Arrival(announced) => {
                 return self.reach_told(announced, rule, member, left);
             }
+            Content::Ready(_) => return,
         };
         let filter = (member.flags & Member::FILTERED != 0).then(|| session.subscription(channel)).flatten();
         let variants = self.encoder.variants();

@@ -14,7 +14,7 @@ use rtgw_model::{
 };
 
 use crate::Question;
-use crate::channels::{ChannelIx, Member};
+use crate::channels::{ChannelIx, Member, is_behind};
 use crate::frame::{Frame, Lane};
 use crate::input::Replay;
 use crate::outbox::Pushed;
@@ -73,6 +73,11 @@ impl Ahead {
 /// Whether another epoch may begin behind a gap. Of a full inbox nobody knows what was dropped.
 fn may_end_epoch(reason: GapReason) -> bool {
     matches!(reason, GapReason::BrokerReset | GapReason::InboxFull)
+}
+
+/// What a publication that is held counts for.
+fn cost(outgoing: &Outgoing) -> usize {
+    outgoing.publication().data.len() + OVERHEAD
 }
 
 #[derive(Debug, Default)]
@@ -219,6 +224,26 @@ impl Shard {
             self.release_held(slot, now, channel);
         }
         false
+    }
+
+    /// The channel is carried. What was held of it before is not known to be all, but for what lies behind the place where that `began`.
+    pub(crate) fn hold_from(&mut self, slot: u32, channel: ChannelIx, began: Option<Position>) {
+        let Some(Recovery::Holding(Holding { held, bytes, .. })) =
+            self.recoveries.open.get_mut(&(slot, channel))
+        else {
+            return;
+        };
+        let told = &mut self.shapers.told;
+        held.retain(|held| {
+            let Held::Publication(outgoing, shown, part) = held else { return true };
+            let at = outgoing.publication().position(usize::from(*shown));
+            let stays = at.is_none_or(|at| began.is_some_and(|began| is_behind(at, began)));
+            if !stays {
+                *bytes -= cost(outgoing);
+                part.into_iter().for_each(|part| told.end(part));
+            }
+            stays
+        });
     }
 
     /// How far this shard was given the channel, or has told the subscriber of it.
@@ -459,8 +484,7 @@ impl Shard {
     ) -> bool {
         let generation = self.sessions[slot as usize].generation;
         let most = self.profile(slot).outbox.bytes as usize / 2;
-        let publication = outgoing.publication();
-        let at = publication.position(usize::from(shown));
+        let at = outgoing.publication().position(usize::from(shown));
         match self.recoveries.open.get_mut(&(slot, channel)) {
             None => false,
             Some(Recovery::Ahead(ahead)) => {
@@ -483,7 +507,7 @@ impl Shard {
                 }
                 let told = told.map(|part| self.shapers.told.wait(part, slot, generation));
                 holding.held.push(Held::Publication(Arc::clone(outgoing), shown, told));
-                holding.bytes += publication.data.len() + OVERHEAD;
+                holding.bytes += cost(outgoing);
                 if (holding.held.len() > HELD || holding.bytes > most)
                     && self.recoveries.overfull.last() != Some(&(slot, channel))
                 {

@@ -205,7 +205,7 @@ impl Shard {
             Input::Unheard => self.enqueue_unheard(now),
             Input::Publication(outgoing) => self.enqueue_publication(now, outgoing),
             Input::Gap(scope, reason) => self.enqueue_gap(&scope, reason, now),
-            Input::Ready(channel, position) => self.ready(now, &channel, position),
+            Input::Ready(channel, position) => self.enqueue_ready(&channel, position, now),
             Input::Reconfigured(lookup) => self.reconfigure(lookup),
             Input::Control(control) => self.enqueue_control(control),
             Input::Relieve => {

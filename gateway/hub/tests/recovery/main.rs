@@ -7,3 +7,4 @@ mod lines;
 mod breaks;
 mod rig;
 mod several;
+mod uncarried;

@@ -179,7 +179,12 @@ impl Rig {
 
     pub(crate) fn ready(&mut self, channel: &'static str) {
         let place = *self.place(channel);
-        self.input(Input::Ready(name(channel), Some(place)));
+        self.ready_at(channel, Some(place));
+    }
+
+    /// The broker carries the channel, from a place on.
+    pub(crate) fn ready_at(&mut self, channel: &str, place: Option<Position>) {
+        self.input(Input::Ready(name(channel), place));
     }
 
     /// Publishes a letter; what is not `carried` reaches the histories alone.

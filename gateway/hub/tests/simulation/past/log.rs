@@ -25,8 +25,8 @@ pub(crate) struct Log {
 struct Carried {
     /// Which wish for it this is.
     generation: u64,
-    /// Everything behind it is on its way, or the shard has it.
-    from: Position,
+    /// Everything behind it is on its way, or the shard has it; `None` while what is published on the channel comes by others only.
+    from: Option<Position>,
     ready: bool,
 }
 
@@ -101,7 +101,8 @@ impl Broker {
                 log.kept.pop_front();
             }
         }
-        if arrives && channels.iter().any(|(channel, _)| self.carried.contains_key(*channel)) {
+        let carried = |channel: &str| self.carried.get(channel).is_some_and(|carried| carried.from.is_some());
+        if arrives && channels.iter().any(|(channel, _)| carried(channel)) {
             self.underway.push_back(Input::Publication(outgoing));
         }
     }
@@ -126,7 +127,7 @@ impl Broker {
         let top = self.top(channel);
         if let Some(carried) = self.carried.get_mut(channel) {
             // Before that, it does not say that it carries the channel.
-            carried.from = top;
+            carried.from = carried.from.map(|_| top);
             let scope = GapScope::Channels([name(channel)].into());
             self.underway.push_back(Input::Gap(scope, reason));
         }
@@ -139,7 +140,7 @@ impl Broker {
     /// Which wish for the channel this is.
     pub(crate) fn want(&mut self, channel: &str) -> u64 {
         self.generation += 1;
-        let carried = Carried { generation: self.generation, from: self.top(channel), ready: false };
+        let carried = Carried { generation: self.generation, from: None, ready: false };
         assert!(self.carried.insert(channel.to_owned(), carried).is_none(), "wanted twice");
         self.generation
     }
@@ -155,14 +156,23 @@ impl Broker {
         });
     }
 
+    /// Begins to carry the channel, unless nobody wants that any more.
+    pub(crate) fn carry(&mut self, channel: &str, generation: u64) {
+        let top = self.top(channel);
+        if let Some(carried) = self.carried.get_mut(channel).filter(|wish| wish.generation == generation) {
+            carried.from.get_or_insert(top);
+        }
+    }
+
     /// Says that it carries the channel, unless nobody wants that any more.
     pub(crate) fn ready(&mut self, channel: &str, generation: u64, early: bool) {
+        self.carry(channel, generation);
         let top = self.top(channel);
         let Some(carried) = self.carried.get_mut(channel) else { return };
         if carried.generation == generation && !carried.ready {
             carried.ready = true;
-            let position = if early { carried.from } else { top };
-            self.underway.push_back(Input::Ready(name(channel), Some(position)));
+            let position = if early { carried.from } else { Some(top) };
+            self.underway.push_back(Input::Ready(name(channel), position));
         }
     }
 

@@ -44,11 +44,10 @@ enum Due {
         ticket: u32,
     },
     /// The broker begins to carry a channel.
+    Carried(ChannelName, u64),
+    /// It says so.
     Ready(ChannelName, u64),
 }
-
-/// Who is not concerned by what the application orders.
-const KEEPER: ConnectionKey = ConnectionKey(0);
 
 struct World {
     seed: u64,
@@ -72,9 +71,8 @@ struct World {
     orders: bool,
     /// What it ever subscribed everybody to.
     ordered: BTreeSet<&'static str>,
-    /// Hears everything and stays, where publications go to several channels: one of them then reaches nobody by a channel that is not
-    /// carried yet.
-    keeper: Option<ConnectionId>,
+    /// Publications go to several channels.
+    several: bool,
     quiet: bool,
 }
 
@@ -137,16 +135,13 @@ impl World {
             fails: random.bool(),
             orders: random.u8(0..4) == 0,
             ordered: BTreeSet::new(),
-            keeper: None,
+            several: random.bool(),
             quiet: false,
             random,
         }
     }
 
     fn run(mut self) -> (Tally, BTreeMap<&'static str, u64>) {
-        if self.random.bool() {
-            self.keep();
-        }
         for _ in 0..self.random.usize(1..5) {
             self.connect();
         }
@@ -190,7 +185,7 @@ impl World {
         let except = ephemeral.then(|| self.listeners[0].id);
         let padding = self.random.usize(0..3) * 40;
         let mut channels = vec![channel];
-        if self.keeper.is_some() && self.random.u8(0..3) == 0 {
+        if self.several && self.random.u8(0..3) == 0 {
             let mut others = CHANNELS.to_vec();
             self.random.shuffle(&mut others);
             others.truncate(self.random.usize(1..=2));
@@ -199,16 +194,6 @@ impl World {
         let kept = |channel| (channel, !ephemeral && self.manifest.keeps(channel));
         let channels: Vec<_> = channels.into_iter().map(kept).collect();
         self.broker.publish(&channels, padding, except, true);
-    }
-
-    /// Has everything carried, and waits for that.
-    fn keep(&mut self) {
-        let auto = CHANNELS.map(|channel| by_api(&*self.manifest, channel).unwrap());
-        self.keeper = Some(self.open(KEEPER, auto.into()));
-        self.quiet = true;
-        self.effects();
-        self.turn();
-        self.quiet = false;
     }
 
     fn connect(&mut self) {
@@ -325,7 +310,7 @@ impl World {
         } else {
             Order::Unsubscribe(ChannelName::parse(channel).unwrap())
         };
-        let target: Target = Arc::new(|key, _| key != KEEPER);
+        let target: Target = Arc::new(|_, _| true);
         let tally = rtgw_hub::Tally::new(|_| {});
         self.shard.handle(self.now, Input::Control(Control { target, order, tally }));
     }
@@ -342,6 +327,7 @@ impl World {
                 Effect::Ask(question) => self.question(*question),
                 Effect::Want(channel, _) => {
                     let generation = self.broker.want(channel.as_str());
+                    self.later(Due::Carried(channel.clone(), generation));
                     let never = !self.quiet && self.random.u8(0..8) == 0;
                     if never {
                         // Not before everything comes to rest.
@@ -428,6 +414,10 @@ impl World {
                 show(|| described(&input));
                 self.shard.handle(self.now, input);
             }
+            Due::Carried(channel, generation) => {
+                show(|| format!("carried {channel}"));
+                self.broker.carry(channel.as_str(), generation);
+            }
             Due::Ready(channel, generation) => {
                 let early = self.random.bool();
                 self.broker.ready(channel.as_str(), generation, early);
@@ -443,17 +433,10 @@ impl World {
     }
 
     fn flush(&mut self, connection: ConnectionId, cork: &mut Vec<u8>) {
-        let at = self.listeners.iter().position(|listener| listener.id == connection);
+        let at = self.listeners.iter().position(|listener| listener.id == connection).unwrap();
         loop {
             cork.clear();
             let filled = self.shard.fill(connection, cork);
-            let Some(at) = at else {
-                assert_eq!(Some(connection), self.keeper);
-                match filled {
-                    Fill::Empty => return,
-                    _ => continue,
-                }
-            };
             let bytes = match filled {
                 Fill::Empty => return,
                 Fill::Finished => {
