@@ -240,7 +240,7 @@ impl Shard {
             let stays = at.is_none_or(|at| began.is_some_and(|began| is_behind(at, began)));
             if !stays {
                 *bytes -= cost(outgoing);
-                part.into_iter().for_each(|part| told.end(part));
+                part.into_iter().for_each(|part| told.end(*part));
             }
             stays
         });
