@@ -201,10 +201,13 @@ impl Shard {
     /// The broker carries the channel: said behind what came before, which may have come by another channel only.
     pub(crate) fn enqueue_ready(&mut self, name: &ChannelName, position: Option<Position>, now: Now) {
         let Some(channel) = self.channels.find(name.as_str()) else { return };
-        if self.channels.get(channel).shaped {
+        let entry = self.channels.get(channel);
+        // Without a history there is no place to be told.
+        let placed = entry.policy.history.is_some() || position.is_some();
+        if placed && entry.shaped {
             self.unleash(now, channel);
         }
-        if self.channels.get(channel).fanouts == 0 {
+        if !placed || self.channels.get(channel).fanouts == 0 {
             return self.carried(now, channel, position);
         }
         let fanout = Fanout::new(smallvec::smallvec![(channel, 0)], Content::Ready(position));
