@@ -73,6 +73,8 @@ struct World {
     ordered: BTreeSet<&'static str>,
     /// Publications go to several channels.
     several: bool,
+    /// Something waits to be carried on.
+    backlog: bool,
     quiet: bool,
 }
 
@@ -136,6 +138,7 @@ impl World {
             orders: random.u8(0..4) == 0,
             ordered: BTreeSet::new(),
             several: random.bool(),
+            backlog: false,
             quiet: false,
             random,
         }
@@ -395,7 +398,7 @@ impl World {
         }
         self.shard.sweep(self.now, SweepBudget { steps: 4, reviews: 2 });
         self.effects();
-        self.shard.advance(self.now, self.budget);
+        self.backlog = self.shard.advance(self.now, self.budget);
         self.effects();
         let mut cork = Vec::new();
         while let Some(connection) = self.shard.next_dirty() {
@@ -467,6 +470,7 @@ impl World {
             let rests = before == after
                 && self.due.is_empty()
                 && self.broker.underway.is_empty()
+                && !self.backlog
                 && self.shard.waiting_publications() == 0
                 && self.shard.holds_nothing_back();
             still = if rests { still + 1 } else { 0 };
