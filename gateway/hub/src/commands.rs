@@ -383,16 +383,15 @@ impl Shard {
                 )
             };
             // Answers before this one may have ended connections, the last one of the channel too.
-            if self.open_session(connection) {
-                self.hold_from(slot, known, began);
-            }
             if self.open_session(connection)
                 && waits(self)
                 && let Some(known) = self.channels.find(channel.as_str())
                 && self.sessions[slot as usize].subscription(known).is_some()
-                && !self.arrive(slot, now, known, Arrival { id, recover, fresh, too_much })
             {
-                self.proceed(slot, now);
+                self.hold_from(slot, known, began);
+                if !self.arrive(slot, now, known, Arrival { id, recover, fresh, too_much }) {
+                    self.proceed(slot, now);
+                }
             }
         }
     }
