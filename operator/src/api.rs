@@ -32,6 +32,11 @@ impl Error {
     pub fn is_conflict(&self) -> bool {
         matches!(self, Self::Api(kube::Error::Api(status)) if status.code == 409)
     }
+
+    /// Whether the object would not be one after the request.
+    pub fn is_invalid(&self) -> bool {
+        matches!(self, Self::Api(kube::Error::Api(status)) if status.code == 422)
+    }
 }
 
 /// The API server.
@@ -78,6 +83,19 @@ impl Kubernetes {
         self.may_write()?;
         let how = PatchParams::apply(MANAGER).force();
         Ok(self.children(child.kind, namespace).patch(&child.name, &how, &Patch::Apply(&child.body)).await?)
+    }
+
+    /// Takes a stranger's ports out of a Service. Ports are told apart by their numbers, so an apply adds ours to the one that somebody has
+    /// given another number, and two ports of one name are no Service.
+    ///
+    /// # Errors
+    /// The API server's, or that this process does not lead.
+    pub async fn only_our_ports(&self, namespace: &str, child: &Child) -> Result<(), Error> {
+        self.may_write()?;
+        let patch = json!({ "spec": { "ports": child.body.pointer("/spec/ports") } });
+        let how = PatchParams { field_manager: Some(MANAGER.into()), ..PatchParams::default() };
+        self.children(child.kind, namespace).patch(&child.name, &how, &Patch::Merge(patch)).await?;
+        Ok(())
     }
 
     /// Deletes exactly the object with this UID; that it has gone already is as good.

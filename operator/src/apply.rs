@@ -149,7 +149,15 @@ fn whose(metadata: &ObjectMeta, desired: &Desired) -> Whose {
 
 async fn write(api: &Kubernetes, memory: &Memory, desired: &Desired, child: &Child) -> Result<(), Failure> {
     let namespace = &desired.identity.namespace;
-    let answer = api.apply(namespace, child).await.map_err(|error| refused("applying", child, error))?;
+    let answer = match api.apply(namespace, child).await {
+        Err(error) if error.is_invalid() && child.kind == Kind::Service => {
+            let taken = api.only_our_ports(namespace, child).await;
+            taken.map_err(|_| refused("applying", child, error))?;
+            api.apply(namespace, child).await
+        }
+        answer => answer,
+    };
+    let answer = answer.map_err(|error| refused("applying", child, error))?;
     memory.child(child.kind, &answer);
     let kept = Digest::of(child.kind, &answer).owned;
     if kept != child.owned {
