@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use rtgw_model::{Event, GapReason, Now, Outgoing, Position, RuleIx};
+use rtgw_model::{Event, GapReason, Now, Outgoing, Position, RuleIx, SlowConsumer};
 
 use super::place::{Ahead, may_end_epoch};
 use crate::channels::{ChannelIx, Member, is_behind};
@@ -135,6 +135,7 @@ impl Shard {
         let Some(Recovery::Holding(Holding { ahead, held, .. })) = self.recoveries.take(slot, channel) else {
             return;
         };
+        self.reach_again(slot, channel);
         let rule = self.channels.get(channel).policy.rule;
         let mut ahead = match top {
             Some(top) => Some(Ahead::to(top)),
@@ -181,6 +182,14 @@ impl Shard {
                 self.recoveries.open.insert((slot, channel), Recovery::Ahead(ahead));
             }
             None => self.mark(slot, channel, false),
+        }
+    }
+
+    /// What stands in the middle of its walk may have come by another channel, before the `subscribed` of this one. Where it may be
+    /// dropped again, it comes behind that, too: the hole would be told before.
+    pub(super) fn reach_again(&mut self, slot: u32, channel: ChannelIx) {
+        if self.channels.get(channel).policy.delivery.slow_consumer != SlowConsumer::Disconnect {
+            self.sessions[slot as usize].reached = 0;
         }
     }
 

@@ -89,6 +89,9 @@ impl Shard {
             let outcome = if too_much { Outcome::TooMuch } else { Outcome::NotKept };
             self.counters.recovery(rule, outcome.as_str());
         }
+        if kept {
+            self.reach_again(slot, channel);
+        }
         let position = stood.filter(|_| kept);
         let event = Event::Subscribed { channel: name, position, recovered: recover.map(|_| false) };
         self.reply(slot, now, id, "subscribe", event);
