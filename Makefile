@@ -2,7 +2,7 @@
 
 CARGO ?= cargo
 
-.PHONY: run test lint fmt bench generate ci setup conformance faults fuzz fuzz-fixed deny e2e-api cluster
+.PHONY: run test lint fmt bench generate ci setup conformance faults fuzz fuzz-fixed deny e2e e2e-api cluster
 
 # Builds the gateway and holds sockets at ws://127.0.0.1:8080/ws, with a few demo events per second and the console
 # at http://127.0.0.1:9090/console/. No Redis, no cluster, no key.
@@ -67,6 +67,11 @@ deny:
 # A node, the chart, the quickstart with a managed Redis and one message through all of it; left running. As root, without Docker.
 cluster:
 	e2e/play
+
+# The operator, the chart and the gateway on a real node: what is written, which sockets are closed. As root, without Docker. `e2e/suite WORD`
+# plays the cases with that word in their names.
+e2e:
+	e2e/suite
 
 # The definition of RealtimeGateway on a real kube-apiserver: its rules and their cost, what kubectl shows. About 10 minutes the first
 # time, when etcd and kube-apiserver are compiled; seconds of server time after.

@@ -13,6 +13,8 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("rtgw-crds", &["rtgw-config"]),
     ("rtgw", &["rtgw-hub", "rtgw-protocol", "rtgw-model", "rtgw-config", "rtgw-crds"]),
     ("rtgw-operator", &["rtgw-config", "rtgw-crds"]),
+    // It knows what users know: manifests, kubectl, the wire.
+    ("rtgw-e2e", &[]),
     ("tidy", &[]),
 ];
 
