@@ -73,10 +73,10 @@ cluster:
 e2e:
 	e2e/suite
 
-# The definition of RealtimeGateway on a real kube-apiserver: its rules and their cost, what kubectl shows. About 10 minutes the first
+# The definition of RealtimeGateway and the operator on a real kube-apiserver: rules and their cost, what kubectl shows, what is made. About 10 minutes the first
 # time, when etcd and kube-apiserver are compiled; seconds of server time after.
 e2e-api:
 	e2e/cluster api-up
 	KUBECONFIG=$(CURDIR)/.cache/cluster/api/admin.kubeconfig KUBECTL=$(CURDIR)/.cache/cluster/bin/kubectl \
-	    $(CARGO) test -p rtgw-crds --test api_server -- --ignored; \
+	    $(CARGO) test -p rtgw-crds -p rtgw-operator --test api_server -- --ignored; \
 	    status=$$?; e2e/cluster api-down; exit $$status
