@@ -90,7 +90,7 @@ const PAGE: &str = "# realtime-gateway\n\n\
     The operator for `RealtimeGateway` objects, and their CRD. Made from values.yaml and values.schema.json by `make generate`.\n\n\
     ```sh\n\
     helm install rtgw charts/realtime-gateway -n realtime --create-namespace\n\
-    helm test rtgw -n realtime\n\
+    helm test rtgw -n realtime   # leaves the gateway RELEASE-realtime-gateway-test and its Secret; delete them when you like\n\
     ```\n\n\
     It serves the release's own namespace, or those of `watch.namespaces`, or with `watch.cluster=true` all of them; it gets no right \
     anywhere else. `helm upgrade` upgrades the CRD too; `helm uninstall` leaves it, and so every gateway, running without an operator. \
