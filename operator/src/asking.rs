@@ -61,9 +61,72 @@ async fn exchange(address: SocketAddr, token: &str) -> Result<PodReport, Silence
         let body = body.map_err(|error| broken(&error))?.to_bytes();
         Ok(PodReport::read(&body)?)
     };
+    let driven = async {
+        match connection.await {
+            // An answer that came together with the end lies in its channel; without one, the request fails by itself.
+            Ok(()) => std::future::pending().await,
+            Err(error) => broken(&error),
+        }
+    };
     // The connection lives as long as the answer is awaited, and no task outlives it.
     tokio::select! {
+        biased;
         answer = answer => answer,
-        ended = connection => Err(broken(&match ended { Ok(()) => "closed without an answer".to_owned(), Err(error) => error.to_string() })),
+        error = driven => Err(error),
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use std::net::Ipv4Addr;
+
+    use serde_json::json;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::net::TcpListener;
+
+    use super::*;
+
+    /// What a pod that says `answer` in one piece, and closes, is heard to say.
+    async fn heard(answer: String) -> Result<PodReport, Silence> {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let pod = tokio::spawn(async move {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            let mut request = [0; 4096];
+            let _ = stream.read(&mut request).await.unwrap();
+            stream.write_all(answer.as_bytes()).await.unwrap();
+            stream.shutdown().await.unwrap();
+        });
+        let heard = ask(Ipv4Addr::LOCALHOST.into(), port, "token").await;
+        pod.await.unwrap();
+        heard
+    }
+
+    #[tokio::test]
+    async fn an_answer_that_comes_together_with_the_end_is_heard() {
+        let report = json!({
+            "bootId": "b", "version": "0.1.0", "config": {"versions": [1], "lastGood": false},
+            "secrets": {"loaded": [], "missing": [], "more": 0}, "capacity": 10, "connections": 3,
+            "handshakesPerSecond": 0.0, "outboundBytes": 0, "cpu": {"usedMillis": 0, "availableMillis": 1000},
+            "delivering": true, "phase": "Serving", "terminating": false, "remaining": 0,
+        });
+        let body = report.to_string();
+        for _ in 0..20 {
+            let answer = format!(
+                "HTTP/1.1 200 OK\r\ncontent-length: {}\r\nconnection: close\r\n\r\n{body}",
+                body.len()
+            );
+            assert_eq!(heard(answer).await.unwrap().connections, 3);
+        }
+    }
+
+    #[tokio::test]
+    async fn what_is_no_report_is_said() {
+        assert!(matches!(heard(String::new()).await, Err(Silence::Broken(_))));
+        let refused = "HTTP/1.1 401 Unauthorized\r\ncontent-length: 0\r\nconnection: close\r\n\r\n";
+        assert!(matches!(heard(refused.into()).await, Err(Silence::Status(StatusCode::UNAUTHORIZED))));
+        let cut = "HTTP/1.1 200 OK\r\ncontent-length: 100\r\nconnection: close\r\n\r\n{";
+        assert!(matches!(heard(cut.into()).await, Err(Silence::Broken(_))));
     }
 }
