@@ -189,6 +189,7 @@ impl Shard {
     /// Applies what a review says, as far as no newer configuration decides otherwise.
     pub(crate) fn settle(&mut self, slot: u32, now: Now, review: &Review) {
         let mut lost: Vec<&ChannelName> = Vec::new();
+        let early = review.revision() > self.revision();
         for (name, may) in review.channels() {
             let Some(channel) = self.channels.find(name.as_str()) else { continue };
             let session = &mut self.sessions[slot as usize];
@@ -199,6 +200,11 @@ impl Shard {
             }
             if *may {
                 held.granted = held.granted.max(review.revision());
+                if early {
+                    // As with who joins ahead of the shard: the next configuration may be the one before this answer's again.
+                    let entry = self.channels.get_mut(channel);
+                    entry.ahead = entry.ahead.max(review.revision());
+                }
             } else {
                 lost.push(name);
             }

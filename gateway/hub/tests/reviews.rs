@@ -275,6 +275,20 @@ fn who_was_let_in_by_a_configuration_that_the_shard_never_had_is_asked() {
 }
 
 #[test]
+fn who_stayed_by_a_configuration_that_the_shard_never_had_is_asked() {
+    let mut rig = Rig::member();
+    rig.reconfigure(Rule { revision: 2, open: false });
+    let asked = rig.question();
+    rig.answer(&asked, Rule { revision: 3, open: true });
+    // As closed as the shard knows it, but not as the answer was.
+    let closed = Rule { revision: 4, open: false };
+    rig.reconfigure(closed);
+    let asked = rig.question();
+    rig.answer(&asked, closed);
+    assert_eq!(rig.told(), "unsubscribed - a permission_changed\n");
+}
+
+#[test]
 fn an_older_configuration_that_comes_late_is_ignored() {
     let mut rig = Rig::member();
     rig.reconfigure(Rule { revision: 3, open: true });

@@ -39,7 +39,7 @@ fn a_good_manifest_is_said_to_be_good() {
 
 #[test]
 fn warnings_refuse_nothing() {
-    let (code, out, err) = check(&["-f", "-"], &gateway("chat", "  replicas: 3"));
+    let (code, out, err) = check(&["-f", "-"], &gateway("chat", "  replicas: 1"));
     assert_eq!((code, err.as_str()), (Some(0), "warning: spec: ignored outside a cluster: replicas\n"));
     assert!(out.ends_with(": ok\n"));
 }
