@@ -6,7 +6,7 @@ mod support;
 
 use std::time::{Duration, Instant};
 
-use presence_support::{ask, connect, connect_as, gateway, hear, members, subscribe};
+use presence_support::{ask, connect, connect_as, enter, gateway, hear, members, subscribe};
 use serde_json::json;
 use support::eventually;
 use support::gateway::Gateway;
@@ -33,11 +33,9 @@ async fn pods_know_and_tell_each_others_members() {
     let redis = Redis::start();
     let [here, there] = pods(&redis);
     let (mut ann, ann_id) = connect(&here, "ann").await;
-    subscribe(&mut ann, "room:7", true).await;
-    hear(&mut ann, "join", "ann").await;
+    enter(&mut ann, "room:7", "ann").await;
     let (mut bob, bob_id) = connect(&there, "bob").await;
-    subscribe(&mut bob, "room:7", true).await;
-    hear(&mut bob, "join", "bob").await;
+    enter(&mut bob, "room:7", "bob").await;
     let told = hear(&mut ann, "join", "bob").await;
     let member = json!({"connection_id": bob_id, "user": "bob", "info": {"name": "bob", "room": "7"}});
     assert_eq!(told["member"], member);
@@ -64,8 +62,7 @@ async fn a_pod_that_is_killed_takes_its_members_with_it_within_its_lease() {
     let redis = Redis::start();
     let [here, there] = pods(&redis);
     let (mut ann, _) = connect(&here, "ann").await;
-    subscribe(&mut ann, "room:7", true).await;
-    hear(&mut ann, "join", "ann").await;
+    enter(&mut ann, "room:7", "ann").await;
     let mut gone = Vec::new();
     for user in ["ann", "bob", "eve"] {
         let (mut socket, _) = connect(&there, user).await;
@@ -125,8 +122,7 @@ async fn who_watches_is_told_that_news_were_not_heard_and_nobody_else_is() {
     let redis = Redis::start();
     let [here, there] = pods(&redis);
     let (mut ann, _) = connect(&here, "ann").await;
-    subscribe(&mut ann, "room:7", true).await;
-    hear(&mut ann, "join", "ann").await;
+    enter(&mut ann, "room:7", "ann").await;
     let (mut bob, _) = connect(&here, "bob").await;
     subscribe(&mut bob, "room:7", false).await;
     hear(&mut ann, "join", "bob").await;

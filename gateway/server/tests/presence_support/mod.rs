@@ -36,6 +36,17 @@ pub async fn subscribe(socket: &mut Socket, channel: &str, told: bool) {
     assert_eq!(answer["type"], "subscribed", "{answer}");
 }
 
+/// Subscribes `user` to be told who comes and goes, and hears itself come. Over several pods that may be told before `subscribed`: the
+/// news come by their own way through Redis.
+pub async fn enter(socket: &mut Socket, channel: &str, user: &str) {
+    socket.send(&json!({"type": "subscribe", "data": {"channel": channel, "presence": true}})).await;
+    let mut told = [socket.json().await, socket.json().await];
+    told.sort_by_key(|told| told["type"].to_string());
+    let [join, subscribed] = &told;
+    assert_eq!((&join["type"], &join["data"]["member"]["user"]), (&json!("join"), &json!(user)), "{told:?}");
+    assert_eq!(subscribed["type"], "subscribed", "{told:?}");
+}
+
 /// Asks who hears a channel; gives the answer or the error.
 pub async fn ask(socket: &mut Socket, data: Value) -> Value {
     socket.send(&json!({"type": "presence", "id": 9, "data": data})).await;
