@@ -135,7 +135,7 @@ impl Decoder {
         let (mut waiting, from) = match &mut self.partial {
             Some(partial) => {
                 partial.paused = false;
-                (mem::take(&mut partial.waiting), partial.waiting_from)
+                (mem::take(&mut partial.waiting), mem::take(&mut partial.waiting_from))
             }
             None => Default::default(),
         };

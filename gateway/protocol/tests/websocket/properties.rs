@@ -1,12 +1,31 @@
 //! What the decoder shows depends on the bytes alone: not on reads, not on pauses.
 
 use proptest::prelude::*;
-use rtgw_protocol::websocket::Rules;
+use rtgw_protocol::websocket::{Decoder, Flow, Progress, Rules};
 
 use crate::{
     client::{Frame, said},
     observe::{Seen, observe},
 };
+
+/// Two empty texts and the beginning of a third, a pause behind each text, and one `resume` too many.
+#[test]
+fn going_on_without_a_pause_does_nothing() {
+    let text = Frame { fin: true, rsv: 0, opcode: 1, mask: Some([0; 4]), payload: Vec::new() };
+    let mut wire = Vec::new();
+    text.write(&mut wire);
+    text.write(&mut wire);
+    wire.extend([0x01, 0x80]);
+    let (first, rest) = wire.split_at_mut(6);
+    let rules = Rules { deflate: false, message_bytes: 0 };
+    let mut decoder = Decoder::default();
+    assert_eq!(decoder.decode(&rules, first, &mut |_| Flow::Pause), Ok(Progress::Paused));
+    assert_eq!(decoder.decode(&rules, rest, &mut |_| Flow::Pause), Ok(Progress::Paused));
+    assert_eq!(decoder.resume(&rules, &mut |_| Flow::Pause), Ok(Progress::Paused));
+    for _ in 0..2 {
+        assert_eq!(decoder.resume(&rules, &mut |_| Flow::Pause), Ok(Progress::Drained));
+    }
+}
 
 /// Lengths of reads, of the sizes that matter: parts of headers, frames, whole buffers.
 fn reads() -> impl Strategy<Value = Vec<usize>> {
