@@ -1,6 +1,6 @@
 //! A real Redis on a free port, without persistence.
 
-use std::net::{Ipv4Addr, SocketAddr, TcpStream};
+use std::net::{Ipv4Addr, SocketAddr};
 use std::process::Command;
 
 use super::process::Process;
@@ -69,20 +69,27 @@ impl Redis {
         command.args(["--save", "", "--appendonly", "no", "--daemonize", "no"]);
         command.args(&self.arguments);
         self.process = Some(Process::start(&mut command));
-        eventually("redis listens", || TcpStream::connect(self.address).ok());
-        assert_eq!(self.cli(&["PING"]), "PONG");
+        // Listening is not yet answering.
+        eventually("redis answers", || (self.try_cli(&["PING"]).as_deref() == Ok("PONG")).then_some(()));
     }
 
     /// `redis-cli` with these arguments; its answer.
     #[track_caller]
     pub fn cli(&self, arguments: &[&str]) -> String {
+        self.try_cli(arguments).unwrap_or_else(|error| panic!("redis-cli {arguments:?}: {error}"))
+    }
+
+    fn try_cli(&self, arguments: &[&str]) -> Result<String, String> {
         let output = Command::new("redis-cli")
             .args(["-p", &self.address.port().to_string()])
             .args(arguments)
             .output()
             .unwrap();
-        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-        String::from_utf8_lossy(&output.stdout).trim().to_owned()
+        if output.status.success() {
+            Ok(String::from_utf8_lossy(&output.stdout).trim().to_owned())
+        } else {
+            Err(String::from_utf8_lossy(&output.stderr).into_owned())
+        }
     }
 
     /// Waits until `channel` has a subscriber, which is how a test knows that a source listens.
